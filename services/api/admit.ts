@@ -1,0 +1,101 @@
+/** The only road into the queue: request → spec → record → queue. The record comes first; a sweep mends what follows. */
+import { createHash, randomBytes } from 'node:crypto';
+import type { Queue } from 'bullmq';
+import type { Redis } from 'ioredis';
+import type { JobRequest } from '../../shared/contract/request.ts';
+import { AppError } from '../../shared/errors.ts';
+import type { Log } from '../../shared/log.ts';
+import { admitJob } from '../../shared/queue/admit.ts';
+import { keys } from '../../shared/queue/keys.ts';
+import { QUEUED_JOB } from '../../shared/queue/options.ts';
+import type { Caller } from './auth.ts';
+import { type Rules, resolve } from './policy/resolve.ts';
+
+/** Beside its own time, what one start takes at most: making a sandbox, reporting, settling. */
+const START_OVERHEAD_MS = 120_000;
+const RETRY_AFTER_SECONDS = 5;
+
+export interface Submission {
+  /** From newJobId: made by whoever waits, before anything can be answered to it. */
+  readonly id: string;
+  readonly caller: Caller;
+  readonly request: JobRequest;
+  readonly idempotencyKey: string | undefined;
+  /** The API process that waits for the result, '' when none does. */
+  readonly replyTo: string;
+}
+
+export interface Accepted {
+  readonly id: string;
+  /** The id of an earlier request with the same Idempotency-Key. */
+  readonly isRepeated: boolean;
+}
+
+export type Admit = (submission: Submission) => Promise<Accepted>;
+
+const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
+
+/** 128 random bits: not to be guessed. Neither ':' nor digits alone, which the queue refuses. */
+export const newJobId = (): string => `job_${randomBytes(16).toString('hex')}`;
+
+export function createAdmit(options: {
+  redis: Redis;
+  queue: Queue;
+  rules: Rules;
+  maxOpenJobs: number;
+  onAccepted: () => void;
+  log: Log;
+}): Admit {
+  const { redis, queue, rules, log } = options;
+  return async ({ id, caller, request, idempotencyKey, replyTo }) => {
+    const { spec, expiresInMs, retainMs } = resolve(request, rules);
+    const acceptedAtMs = Date.now();
+    const admitted = await admitJob(redis, {
+      id,
+      tenant: caller.tenant,
+      spec: JSON.stringify(spec),
+      image: spec.image,
+      runtime: spec.runtime,
+      labels: request.labels ?? {},
+      acceptedAtMs,
+      expiresAtMs: acceptedAtMs + expiresInMs,
+      retainMs,
+      budgetMs: spec.timeoutMs + START_OVERHEAD_MS,
+      replyTo,
+      idempotency:
+        idempotencyKey === undefined
+          ? null
+          : { key: sha256(idempotencyKey), body: sha256(JSON.stringify(request)) },
+      maxOpenJobs: options.maxOpenJobs,
+      forgetBeforeMs:
+        acceptedAtMs - rules.limits.expiresInMs.ceiling - rules.limits.retainMs.ceiling,
+    });
+    switch (admitted.kind) {
+      case 'repeated':
+        return { id: admitted.id, isRepeated: true };
+      case 'key_reused':
+        throw new AppError('IDEMPOTENCY_KEY_REUSED', { field: 'Idempotency-Key' });
+      case 'full':
+        throw new AppError('QUEUE_FULL', { retryAfterSeconds: RETRY_AFTER_SECONDS });
+      case 'accepted':
+        break;
+      default:
+        admitted satisfies never;
+    }
+    // From here on the job is accepted: a failure only delays it, until the sweep puts it into the queue.
+    try {
+      await enqueue(queue, redis, id);
+    } catch (error) {
+      log.warn({ err: error, job: id }, 'left to the sweep: not enqueued');
+    }
+    options.onAccepted();
+    return { id, isRepeated: false };
+  };
+}
+
+/** Puts a recorded job into the queue; doing it again changes nothing. */
+export async function enqueue(queue: Queue, redis: Redis, id: string): Promise<void> {
+  await queue.add('job', {}, { ...QUEUED_JOB, jobId: id });
+  // Nobody waits for this: a worker that begins the job takes the mark away as well.
+  redis.zrem(keys.unqueued(), id).catch(() => {});
+}

@@ -1,0 +1,192 @@
+/** Request → spec: defaults joined, ceilings held, scripts laid out. Pure; refuses with an AppError. */
+import type { LimitName } from '../../../shared/config/limits.ts';
+import type { Settings } from '../../../shared/config/settings.ts';
+import { fileBytes, type JobRequest } from '../../../shared/contract/request.ts';
+import {
+  type JobLimits,
+  type JobSpec,
+  type JobStep,
+  SPEC_VERSION,
+} from '../../../shared/contract/spec.ts';
+import { AppError } from '../../../shared/errors.ts';
+import type { Catalogue, Image } from '../../../shared/images.ts';
+
+export interface Rules {
+  readonly limits: Settings['limits'];
+  readonly defaultImage: string;
+  readonly catalogue: Catalogue;
+}
+
+export interface Resolved {
+  readonly spec: JobSpec;
+  readonly expiresInMs: number;
+  readonly retainMs: number;
+}
+
+const MIB = 1024 * 1024;
+
+/** What every program finds in its environment; a caller's own variables stand above it. */
+const BASE_ENV = {
+  PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+  HOME: '/work',
+  LANG: 'C.UTF-8',
+  TMPDIR: '/tmp',
+} as const;
+
+export function resolve(request: JobRequest, rules: Rules): Resolved {
+  const image = imageOf(request.image ?? rules.defaultImage, rules.catalogue);
+  const timeoutMs = limitOf('timeoutMs', request.timeoutMs, rules, 'timeoutMs');
+  const { steps, scripts } = stepsOf(request, image, timeoutMs);
+  const limits = limitsOf(request, { timeoutMs, steps: steps.length }, rules);
+  const files = [...(request.files ?? []), ...scripts];
+  refuseWhatCannotFit(files, limits);
+  return {
+    expiresInMs: limitOf('expiresInMs', request.expiresInMs, rules, 'expiresInMs'),
+    retainMs: limitOf('retainMs', request.retainMs, rules, 'retainMs'),
+    spec: {
+      version: SPEC_VERSION,
+      image: image.name,
+      runtime: request.runtime ?? 'runc',
+      hasSteps: request.steps !== undefined,
+      steps,
+      env: { ...BASE_ENV, ...request.env },
+      cwd: request.cwd ?? null,
+      files,
+      collect: request.collect ?? [],
+      timeoutMs,
+      limits,
+      parseJson: request.parseJson ?? false,
+      truncate: request.truncate ?? 'both',
+      onLost: request.onLost ?? 'retry',
+    },
+  };
+}
+
+function imageOf(name: string, catalogue: Catalogue): Image {
+  const image = catalogue.get(name);
+  if (image !== undefined) return image;
+  throw new AppError('IMAGE_UNKNOWN', {
+    field: 'image',
+    detail: `expected one of ${[...catalogue.keys()].join(', ')}; came ${JSON.stringify(name)}`,
+  });
+}
+
+function limitOf(name: LimitName, asked: number | undefined, rules: Rules, field: string): number {
+  const { default: fallback, ceiling } = rules.limits[name];
+  const value = asked ?? fallback ?? ceiling;
+  if (value > ceiling) throw aboveCeiling(field, value, ceiling);
+  return value;
+}
+
+const aboveCeiling = (field: string, value: number, ceiling: number, why = ''): AppError =>
+  new AppError('LIMIT_ABOVE_CEILING', {
+    field,
+    detail: `${field}: expected at most ${ceiling}${why}; came ${value}`,
+  });
+
+type SpecFile = JobSpec['files'][number];
+
+/** One program, or several; a script becomes a file beside the caller's and the argv that runs it. */
+function stepsOf(
+  request: JobRequest,
+  image: Image,
+  timeoutMs: number,
+): { steps: JobStep[]; scripts: SpecFile[] } {
+  const asked = request.steps ?? [
+    { name: 'main', command: request.command, script: request.script, stdin: request.stdin },
+  ];
+  const scripts: SpecFile[] = [];
+  const steps = asked.map((step, index): JobStep => {
+    const stepTimeoutMs = 'timeoutMs' in step ? step.timeoutMs : undefined;
+    if (stepTimeoutMs !== undefined && stepTimeoutMs > timeoutMs) {
+      throw aboveCeiling(
+        `steps.${index}.timeoutMs`,
+        stepTimeoutMs,
+        timeoutMs,
+        " (the job's timeoutMs)",
+      );
+    }
+    const rest = {
+      name: step.name,
+      stdin: step.stdin ?? null,
+      timeoutMs: stepTimeoutMs ?? timeoutMs,
+    };
+    if (step.script === undefined) return { ...rest, argv: step.command ?? [] };
+    if (image.script === undefined) {
+      throw new AppError('SCRIPT_UNSUPPORTED', {
+        field: request.steps ? `steps.${index}.script` : 'script',
+        detail: `the image ${image.name} names no interpreter`,
+      });
+    }
+    // At the top of /work, so that a script finds the caller's files beside it; hidden, so that no glob collects it.
+    const path = `.script-${index}.${image.script.extension}`;
+    scripts.push({ path, content: step.script, encoding: 'utf8', executable: false });
+    return { ...rest, argv: [...image.script.command, path] };
+  });
+  if (request.cwd !== undefined) {
+    for (const step of steps) {
+      step.argv = step.argv.map((item) =>
+        scripts.some(({ path }) => path === item) ? `/work/${item}` : item,
+      );
+    }
+  }
+  return { steps, scripts };
+}
+
+function limitsOf(
+  request: JobRequest,
+  job: { timeoutMs: number; steps: number },
+  rules: Rules,
+): JobLimits {
+  const asked = request.limits ?? {};
+  const limit = (name: keyof JobLimits, value = asked[name]): number =>
+    limitOf(name, value, rules, `limits.${name}`);
+  const cpus = limit('cpus');
+  const memoryMb = limit('memoryMb');
+  const workspaceMb = limit(
+    'workspaceMb',
+    // Files are charged to the memory: a small sandbox gets a small workspace.
+    asked.workspaceMb ??
+      Math.min(rules.limits.workspaceMb.default ?? memoryMb, Math.floor(memoryMb / 2)),
+  );
+  if (workspaceMb >= memoryMb) {
+    throw new AppError('LIMIT_ABOVE_CEILING', {
+      field: 'limits.workspaceMb',
+      detail: `limits.workspaceMb: expected less than limits.memoryMb (${memoryMb}), since files count towards it; came ${workspaceMb}`,
+    });
+  }
+  const cpuCeiling = rules.limits.cpuMs.ceiling;
+  return {
+    cpuMs: limit('cpuMs', asked.cpuMs ?? Math.min(Math.ceil(job.timeoutMs * cpus), cpuCeiling)),
+    cpus,
+    memoryMb,
+    processes: limit('processes'),
+    workspaceMb,
+    openFiles: limit('openFiles'),
+    stdoutBytes: outputLimit('stdoutBytes', asked.stdoutBytes, job.steps, rules),
+    stderrBytes: outputLimit('stderrBytes', asked.stderrBytes, job.steps, rules),
+    artifactBytes: limit('artifactBytes'),
+  };
+}
+
+/** Each step keeps so much; all of them together stay below the ceiling. */
+function outputLimit(
+  name: 'stdoutBytes' | 'stderrBytes',
+  asked: number | undefined,
+  steps: number,
+  rules: Rules,
+): number {
+  const { default: fallback = 0, ceiling } = rules.limits[name];
+  const perStep = Math.floor(ceiling / steps);
+  if (asked !== undefined && asked > perStep) {
+    const why = steps > 1 ? ` for each of ${steps} steps` : '';
+    throw aboveCeiling(`limits.${name}`, asked, perStep, why);
+  }
+  return asked ?? Math.min(fallback, perStep);
+}
+
+function refuseWhatCannotFit(files: readonly SpecFile[], limits: JobLimits): void {
+  const bytes = files.reduce((sum, file) => sum + fileBytes(file.content, file.encoding), 0);
+  const room = limits.workspaceMb * MIB;
+  if (bytes > room) throw aboveCeiling('files', bytes, room, ' bytes (limits.workspaceMb)');
+}

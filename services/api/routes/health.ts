@@ -1,0 +1,60 @@
+/** Probes and metrics, without a key. */
+import type { Redis } from 'ioredis';
+import { z } from 'zod';
+import type { Metrics } from '../../../shared/metrics.ts';
+import type { RedisCheck } from '../../../shared/queue/connection.ts';
+import { readWorkers } from '../../../shared/queue/workers.ts';
+import type { Server } from './server-types.ts';
+
+const readiness = z.strictObject({
+  status: z
+    .enum(['ready', 'degraded', 'unready'])
+    .describe('degraded: jobs are accepted, but may have to wait; unready: nothing is accepted.'),
+  durability: z.enum(['strict', 'relaxed']).describe('strict: on disk before it is answered.'),
+  workers: z.int(),
+  problems: z.array(z.string()),
+});
+
+export function healthRoutes(
+  server: Server,
+  parts: { redis: Redis; check: RedisCheck; metrics: Metrics },
+): void {
+  const { redis, check, metrics } = parts;
+
+  server.get(
+    '/healthz',
+    { schema: { summary: 'Whether this process lives', tags: ['health'] } },
+    async () => ({ status: 'ok' }),
+  );
+
+  server.get(
+    '/readyz',
+    {
+      schema: {
+        summary: 'Whether this server can take and run jobs',
+        tags: ['health'],
+        response: { 200: readiness, 503: readiness },
+      },
+    },
+    async (_request, reply) => {
+      const { durability } = check;
+      try {
+        const workers = await readWorkers(redis);
+        const failing = workers.filter(({ engineFailing }) => engineFailing);
+        const problems = failing.map(({ id }) => `the engine of worker ${id} fails`);
+        if (workers.length === 0) problems.unshift('no worker is alive');
+        const status = problems.length === 0 ? 'ready' : 'degraded';
+        return { status, durability, workers: workers.length, problems } as const;
+      } catch {
+        const problems = ['Redis does not answer'];
+        return reply.status(503).send({ status: 'unready', durability, workers: 0, problems });
+      }
+    },
+  );
+
+  server.get(
+    '/metrics',
+    { schema: { summary: 'Metrics for Prometheus', tags: ['health'] } },
+    async (_request, reply) => reply.type(metrics.contentType).send(await metrics.text()),
+  );
+}

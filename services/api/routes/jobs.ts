@@ -1,0 +1,178 @@
+/** /v1/jobs: submit, wait, read, list, cancel. */
+import type { FastifyReply } from 'fastify';
+import { z } from 'zod';
+import { jobPage } from '../../../shared/contract/page.ts';
+import { jobRequest } from '../../../shared/contract/request.ts';
+import { jobResult, jobState } from '../../../shared/contract/result.ts';
+import { AppError } from '../../../shared/errors.ts';
+import { type Admit, newJobId } from '../admit.ts';
+import type { Caller } from '../auth.ts';
+import type { Jobs, JobView } from '../jobs.ts';
+import type { Results } from '../results.ts';
+import { MAX_WAIT_SECONDS, type Server, waitQuery } from './server-types.ts';
+
+const MAX_IDEMPOTENCY_KEY = 255;
+const MAX_PAGE = 200;
+
+export const jobId = z
+  .string()
+  .regex(/^job_[0-9a-f]{32}$/, 'expected an id such as job_ and 32 hexadecimal digits');
+
+const jobParams = z.strictObject({ id: z.string() });
+
+const listQuery = z.strictObject({
+  state: jobState.optional().describe('Only jobs in this state.'),
+  label: z
+    .string()
+    .max(400)
+    .optional()
+    .describe('Only jobs with this label: `name` or `name=value`.'),
+  after: z.iso.datetime().optional().describe('Only jobs accepted at this time or later.'),
+  before: z.iso.datetime().optional().describe('Only jobs accepted before this time.'),
+  limit: z.coerce.number().int().min(1).max(MAX_PAGE).default(50),
+  cursor: z.string().max(64).optional().describe('The `next` of the page before.'),
+});
+
+/** `Prefer: wait=N` (RFC 7240), in seconds. */
+function preferredWaitMs(prefer: string | string[] | undefined): number {
+  const text = Array.isArray(prefer) ? prefer.join(',') : (prefer ?? '');
+  const [, seconds] = text.match(/(?:^|[,;\s])wait\s*=\s*"?([^",;\s]*)/i) ?? [];
+  if (seconds === undefined) return 0;
+  if (!/^\d{1,3}$/.test(seconds) || Number(seconds) > MAX_WAIT_SECONDS) {
+    throw new AppError('REQUEST_INVALID', {
+      field: 'Prefer',
+      detail: `Prefer: expected wait=0 to wait=${MAX_WAIT_SECONDS}; came wait=${seconds}`,
+    });
+  }
+  return Number(seconds) * 1000;
+}
+
+function idempotencyKeyOf(header: string | string[] | undefined): string | undefined {
+  if (header === undefined) return undefined;
+  const key = Array.isArray(header) ? header.join(',') : header;
+  if (key.length === 0 || key.length > MAX_IDEMPOTENCY_KEY) {
+    throw new AppError('REQUEST_INVALID', {
+      field: 'Idempotency-Key',
+      detail: `Idempotency-Key: expected 1 to ${MAX_IDEMPOTENCY_KEY} characters; came ${key.length}`,
+    });
+  }
+  return key;
+}
+
+/** The stored text as it is: never parsed and printed again. */
+const sendJson = (reply: FastifyReply, status: number, json: string): FastifyReply =>
+  reply.status(status).type('application/json; charset=utf-8').send(json);
+
+export function jobRoutes(
+  server: Server,
+  parts: { admit: Admit; jobs: Jobs; results: Results; instance: string },
+): void {
+  const { admit, jobs, results, instance } = parts;
+  const callerOf = (request: { caller: Caller | null }): Caller => request.caller as Caller;
+  const ownId = (text: string): string => {
+    // An id of another form is answered like one that does not exist.
+    if (!jobId.safeParse(text).success) throw new AppError('NOT_FOUND');
+    return text;
+  };
+
+  server.post(
+    '/v1/jobs',
+    {
+      schema: {
+        summary: 'Submit a job',
+        description:
+          'Answers 202 with the open job, or 200 with its result when `Prefer: wait=N` was sent and it ended in time.',
+        tags: ['jobs'],
+        body: jobRequest,
+        response: { 200: jobResult, 202: jobResult },
+      },
+    },
+    async (request, reply) => {
+      const caller = callerOf(request);
+      const waitMs = preferredWaitMs(request.headers.prefer);
+      const idempotencyKey = idempotencyKeyOf(request.headers['idempotency-key']);
+      const id = newJobId();
+      const waiting = waitMs > 0 ? results.expect(id, waitMs) : undefined;
+      let view: JobView;
+      let acceptedId = id;
+      try {
+        const replyTo = waiting ? instance : '';
+        const accepted = await admit({
+          id,
+          caller,
+          request: request.body,
+          idempotencyKey,
+          replyTo,
+        });
+        acceptedId = accepted.id;
+        const json = accepted.isRepeated ? undefined : await waiting?.result;
+        if (accepted.isRepeated) view = await jobs.get(caller, accepted.id, waitMs);
+        else view = json === undefined ? await jobs.get(caller, id, 0) : { isDone: true, json };
+      } finally {
+        waiting?.cancel();
+      }
+      if (waitMs > 0) void reply.header('Preference-Applied', `wait=${waitMs / 1000}`);
+      void reply.header('Location', `/v1/jobs/${acceptedId}`);
+      return sendJson(reply, view.isDone ? 200 : 202, view.json);
+    },
+  );
+
+  server.get(
+    '/v1/jobs',
+    {
+      schema: {
+        summary: 'List own jobs, the newest first',
+        tags: ['jobs'],
+        querystring: listQuery,
+        response: { 200: jobPage },
+      },
+    },
+    async (request) => {
+      const { state, label, after, before, limit, cursor } = request.query;
+      return jobs.list(callerOf(request), {
+        state,
+        label,
+        afterMs: after === undefined ? undefined : Date.parse(after),
+        beforeMs: before === undefined ? undefined : Date.parse(before),
+        limit,
+        cursor,
+      });
+    },
+  );
+
+  server.get(
+    '/v1/jobs/:id',
+    {
+      schema: {
+        summary: 'One job: its result, or its state so far',
+        tags: ['jobs'],
+        params: jobParams,
+        querystring: waitQuery,
+        response: { 200: jobResult },
+      },
+    },
+    async (request, reply) => {
+      const id = ownId(request.params.id);
+      const view = await jobs.get(callerOf(request), id, request.query.wait * 1000);
+      return sendJson(reply, 200, view.json);
+    },
+  );
+
+  server.delete(
+    '/v1/jobs/:id',
+    {
+      schema: {
+        summary: 'Cancel a job',
+        description:
+          'Answers 200 with the result of a job that is done, 202 for one whose end was asked for. Doing it again changes nothing.',
+        tags: ['jobs'],
+        params: jobParams,
+        response: { 200: jobResult, 202: jobResult },
+      },
+    },
+    async (request, reply) => {
+      const view = await jobs.cancel(callerOf(request), ownId(request.params.id));
+      return sendJson(reply, view.isDone ? 200 : 202, view.json);
+    },
+  );
+}

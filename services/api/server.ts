@@ -1,0 +1,139 @@
+/** The HTTP server without its socket: limits, parsing, authentication, errors, documents; the routes are elsewhere. */
+import { randomUUID } from 'node:crypto';
+import swagger from '@fastify/swagger';
+import Fastify, {
+  type FastifyBaseLogger,
+  type FastifyRequest,
+  type FastifyServerOptions,
+  LogController,
+} from 'fastify';
+import { jsonSchemaTransform } from 'fastify-type-provider-zod';
+import type { z } from 'zod';
+import { AppError } from '../../shared/errors.ts';
+import type { Log } from '../../shared/log.ts';
+import type { Metrics } from '../../shared/metrics.ts';
+import { seconds } from '../../shared/metrics.ts';
+import type { Authenticate } from './auth.ts';
+import { problemOf, requestInvalid, sendError } from './http-error.ts';
+import type { Server } from './routes/server-types.ts';
+
+/* What a slow or hostile client may hold. */
+const HEADERS_TIMEOUT_MS = 10_000;
+const REQUEST_TIMEOUT_MS = 30_000;
+const KEEP_ALIVE_MS = 65_000;
+const CHECK_CONNECTIONS_MS = 5_000;
+const MAX_HEADER_BYTES = 8_192;
+const MAX_CONNECTIONS = 10_000;
+const MAX_PARAM_LENGTH = 3_072;
+
+export interface ServerOptions {
+  readonly maxBodyBytes: number;
+  readonly authenticate: Authenticate;
+  readonly metrics: Metrics;
+  readonly version: string;
+  readonly log: Log;
+  readonly addRoutes: (server: Server) => void;
+}
+
+export async function buildServer(options: ServerOptions): Promise<Server> {
+  let isClosing = false;
+  const server: Server = Fastify({
+    loggerInstance: options.log as FastifyBaseLogger,
+    logController: new LogController({ disableRequestLogging: true }),
+    bodyLimit: options.maxBodyBytes,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    return503OnClosing: false,
+    forceCloseConnections: 'idle',
+    genReqId: () => randomUUID(),
+    routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
+    http: {
+      maxHeaderSize: MAX_HEADER_BYTES,
+      headersTimeout: HEADERS_TIMEOUT_MS,
+      connectionsCheckingInterval: CHECK_CONNECTIONS_MS,
+    },
+    frameworkErrors: sendError,
+    clientErrorHandler: answerBrokenHttp,
+  });
+  server.server.maxConnections = MAX_CONNECTIONS;
+
+  server.setValidatorCompiler<z.ZodType>(({ schema }) => (input) => {
+    const parsed = schema.safeParse(input);
+    return parsed.success ? { value: parsed.data } : { error: requestInvalid(parsed.error, input) };
+  });
+  // Schemas of answers are for the document; what is sent was made by us.
+  server.setSerializerCompiler(() => (answer) => JSON.stringify(answer));
+  server.setErrorHandler(sendError);
+  server.setNotFoundHandler((request, reply) => {
+    sendError(
+      new AppError('NOT_FOUND', { detail: `there is no ${request.method} ${pathOf(request)}` }),
+      request,
+      reply,
+    );
+  });
+  server.addHook('preClose', async () => {
+    isClosing = true;
+  });
+
+  await server.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: 'Cofferdam',
+        version: options.version,
+        description: 'Runs untrusted commands in ephemeral sandboxes and keeps their results.',
+      },
+      components: { securitySchemes: { key: { type: 'http', scheme: 'bearer' } } },
+      security: [{ key: [] }],
+    },
+    transform: jsonSchemaTransform,
+  });
+  measureRequests(server, options.metrics);
+  server.decorateRequest('caller', null);
+  server.addHook('onRequest', async (request, reply) => {
+    void reply.header('X-Request-Id', request.id);
+    if (isClosing) throw new AppError('SHUTTING_DOWN', { retryAfterSeconds: 1 });
+    if (needsKey(request)) {
+      request.caller = options.authenticate(request.headers.authorization);
+    }
+  });
+  server.register(async (scope) => {
+    options.addRoutes(scope as Server);
+    scope.get('/openapi.json', { schema: { hide: true } }, async () => server.swagger());
+  });
+  return server;
+}
+
+const pathOf = (request: FastifyRequest): string => request.url.split('?')[0] ?? '';
+
+/** Everything under /v1, whether there is such a route or not. */
+const needsKey = (request: FastifyRequest): boolean => pathOf(request).startsWith('/v1');
+
+function measureRequests(server: Server, metrics: Metrics): void {
+  const duration = metrics.histogram(
+    'http_request_seconds',
+    'Requests, by route and status.',
+    seconds.fast,
+    ['method', 'route', 'status'],
+  );
+  server.addHook('onResponse', async (request, reply) => {
+    const route = request.routeOptions.url ?? 'none';
+    duration(reply.elapsedTime / 1000, request.method, route, String(reply.statusCode));
+    request.log.debug({ method: request.method, route, status: reply.statusCode }, 'request');
+  });
+}
+
+/** Bytes that are not HTTP, or that took too long to become a request. */
+const answerBrokenHttp: NonNullable<FastifyServerOptions['clientErrorHandler']> = (
+  error,
+  socket,
+) => {
+  if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy();
+  const isLate = error.code === 'ERR_HTTP_REQUEST_TIMEOUT';
+  const failure = new AppError(isLate ? 'REQUEST_TIMEOUT' : 'REQUEST_INVALID', {
+    ...(isLate ? {} : { detail: 'the bytes are not an HTTP request that this server takes' }),
+  });
+  const body = JSON.stringify(problemOf(failure, randomUUID()));
+  const head = `HTTP/1.1 ${failure.row.status} Refused\r\nConnection: close\r\nContent-Type: application/problem+json; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n`;
+  socket.end(head + body);
+};

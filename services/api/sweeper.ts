@@ -1,0 +1,78 @@
+/**
+ * Mends what a crash between two steps left: jobs that were recorded but not enqueued, jobs whose time to start is
+ * over, and jobs whose worker fell silent past every limit. Every API process sweeps; doing it twice changes nothing.
+ */
+import type { Queue } from 'bullmq';
+import type { Redis } from 'ioredis';
+import type { Outcome } from '../../shared/contract/result.ts';
+import type { Log } from '../../shared/log.ts';
+import { endWithoutRun } from '../../shared/queue/end-without-run.ts';
+import { readRecords } from '../../shared/queue/job-record.ts';
+import { keys } from '../../shared/queue/keys.ts';
+import { settleJob } from '../../shared/queue/settle.ts';
+import { enqueue } from './admit.ts';
+
+const SWEEP_MS = 2_000;
+/** Younger ones are still on their way into the queue. */
+const UNQUEUED_AFTER_MS = 2_000;
+const AT_ONCE = 500;
+
+export interface Sweeper {
+  start(): void;
+  stop(): Promise<void>;
+}
+
+export function createSweeper(options: { redis: Redis; queue: Queue; log: Log }): Sweeper {
+  const { redis, queue, log } = options;
+  let timer: NodeJS.Timeout | undefined;
+  let underWay: Promise<void> | undefined;
+
+  const due = (key: string, beforeMs: number): Promise<string[]> =>
+    redis.zrangebyscore(key, '-inf', beforeMs, 'LIMIT', 0, AT_ONCE);
+
+  const enqueueForgotten = async (): Promise<void> => {
+    for (const id of await due(keys.unqueued(), Date.now() - UNQUEUED_AFTER_MS)) {
+      await enqueue(queue, redis, id);
+      log.warn({ job: id }, 'enqueued by the sweep');
+    }
+  };
+
+  const end = async (key: string, from: 'queued' | 'running', outcome: Outcome): Promise<void> => {
+    const ids = await due(key, Date.now());
+    const records = await readRecords(redis, ids);
+    for (const [index, id] of ids.entries()) {
+      const record = records[index];
+      if (record === undefined) await redis.zrem(key, id);
+      if (record?.state !== from) continue;
+      const finishedAtMs = Date.now();
+      const result = JSON.stringify(endWithoutRun({ id, record, outcome, finishedAtMs }));
+      const { retainMs } = record;
+      await settleJob(redis, { id, start: null, from, result, outcome, finishedAtMs, retainMs });
+      log.warn({ job: id, outcome }, 'ended by the sweep');
+    }
+  };
+
+  const sweep = async (): Promise<void> => {
+    try {
+      await enqueueForgotten();
+      await end(keys.open(), 'queued', { kind: 'expired' });
+      await end(keys.running(), 'running', { kind: 'lost', cause: 'worker_lost' });
+    } catch (error) {
+      log.warn({ err: error }, 'the sweep failed');
+    }
+  };
+
+  return {
+    start() {
+      timer = setInterval(() => {
+        underWay ??= sweep().finally(() => {
+          underWay = undefined;
+        });
+      }, SWEEP_MS);
+    },
+    async stop() {
+      clearInterval(timer);
+      await underWay;
+    },
+  };
+}

@@ -1,0 +1,160 @@
+/** `cofferdam doctor`: looks at everything that a job needs and says how to mend what is not right. */
+import { access } from 'node:fs/promises';
+import path from 'node:path';
+import { parseSettings, type Settings } from '../../shared/config/settings.ts';
+import { packageRoot, readCatalogue } from '../../shared/images.ts';
+import { createLog } from '../../shared/log.ts';
+import { checkRedis, connectRedis, waitUntilReady } from '../../shared/queue/connection.ts';
+import type { EngineInfo } from '../worker/sandbox/docker-engine.ts';
+
+export interface Finding {
+  readonly what: string;
+  readonly state: 'ok' | 'warning' | 'fault';
+  readonly found: string;
+  /** How to mend it; empty when there is nothing to mend. */
+  readonly mend: string;
+}
+
+const REDIS_WITHIN_MS = 3_000;
+const LEAST_NODE = [20, 19] as const;
+const RUNTIMES = ['runc'] as const;
+
+const ok = (what: string, found: string): Finding => ({ what, state: 'ok', found, mend: '' });
+const bad = (
+  what: string,
+  found: string,
+  mend: string,
+  state: 'warning' | 'fault' = 'fault',
+): Finding => ({
+  what,
+  state,
+  found,
+  mend,
+});
+
+/** A check that throws is a finding too: the reason and how to mend it. */
+const checking = async (
+  what: string,
+  mend: string,
+  check: () => Promise<Finding[]>,
+): Promise<Finding[]> => {
+  try {
+    return await check();
+  } catch (error) {
+    return [bad(what, error instanceof Error ? error.message : String(error), mend)];
+  }
+};
+
+export async function examine(
+  env: Readonly<Record<string, string | undefined>>,
+): Promise<Finding[]> {
+  const findings: Finding[] = [nodeFinding()];
+  let settings: Settings;
+  try {
+    settings = parseSettings(env);
+    findings.push(ok('settings', 'valid'));
+  } catch (error) {
+    findings.push(bad('settings', (error as Error).message, 'see docs/configuration.md'));
+    settings = parseSettings({});
+  }
+  findings.push(await guestFinding());
+  findings.push(...(await redisFindings(settings)));
+  findings.push(...(await engineFindings(settings)));
+  return findings;
+}
+
+function nodeFinding(): Finding {
+  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+  const isNew = major > LEAST_NODE[0] || (major === LEAST_NODE[0] && minor >= LEAST_NODE[1]);
+  return isNew
+    ? ok('node', process.versions.node)
+    : bad('node', process.versions.node, `install Node ${LEAST_NODE.join('.')} or newer`);
+}
+
+async function guestFinding(): Promise<Finding> {
+  const file = path.join(packageRoot, 'build/guest');
+  try {
+    await access(file);
+    return ok('guest', file);
+  } catch {
+    return bad('guest', 'not built', 'scripts/build-guest');
+  }
+}
+
+const redisFindings = (settings: Settings): Promise<Finding[]> =>
+  checking('redis', 'start it, or correct COFFERDAM_REDIS_URL', async () => {
+    if (settings.redisUrl === undefined) {
+      const socket = path.resolve(settings.dataDir, 'redis/redis.sock');
+      const isRunning = await access(socket).then(
+        () => true,
+        () => false,
+      );
+      return [ok('redis', isRunning ? `embedded, at ${socket}` : 'embedded; `serve` starts it')];
+    }
+    const redis = connectRedis({ url: settings.redisUrl }, 'request', createLog('silent'));
+    try {
+      await waitUntilReady(redis, REDIS_WITHIN_MS);
+      const { version, durability, faults } = await checkRedis(redis);
+      if (faults.length > 0) return faults.map((fault) => bad('redis', fault, 'see the line'));
+      return durability === 'strict'
+        ? [ok('redis', `${version}, every write on disk before it is answered`)]
+        : [
+            bad(
+              'redis',
+              `${version}, appendfsync is not always: a crash may lose the last second`,
+              'CONFIG SET appendfsync always',
+              'warning',
+            ),
+          ];
+    } finally {
+      redis.disconnect();
+    }
+  });
+
+const engineFindings = (settings: Settings): Promise<Finding[]> =>
+  checking('engine', 'scripts/setup installs and starts Docker Engine', async () => {
+    const { dockerImages, openDocker, parseEngineAddress, readEngineInfo } = await import(
+      '../worker/sandbox/docker-engine.ts'
+    );
+    const address = parseEngineAddress(settings.engine);
+    const info = await readEngineInfo(openDocker(address));
+    const images = dockerImages(address);
+    const findings = [
+      ok('engine', `Docker ${info.version}, ${info.cores} cores, ${settings.engine}`),
+      ...runtimeFindings(info),
+      seccompFinding(info),
+      ok('cgroups', `version ${info.cgroupVersion}, driver ${info.cgroupDriver}`),
+    ];
+    for (const image of readCatalogue(settings.imagesFile).values()) {
+      const found = await images.inspect(image.reference);
+      const what = `image ${image.name}`;
+      findings.push(
+        found
+          ? ok(what, `${image.reference} ${found.digest.slice(0, 19)}`)
+          : bad(what, `${image.reference} is not on this engine`, 'scripts/setup'),
+      );
+    }
+    return findings;
+  });
+
+const runtimeFindings = ({ runtimes }: EngineInfo): Finding[] =>
+  RUNTIMES.map((name) =>
+    runtimes.includes(name)
+      ? ok(`runtime ${name}`, 'registered')
+      : bad(`runtime ${name}`, 'not registered with the engine', `install ${name}`),
+  );
+
+const seccompFinding = ({ securityOptions }: EngineInfo): Finding =>
+  securityOptions.some((option) => option.startsWith('name=seccomp'))
+    ? ok('seccomp', 'supported')
+    : bad('seccomp', 'not supported by this kernel or engine', 'use a kernel with CONFIG_SECCOMP');
+
+const MARKS = { ok: 'ok     ', warning: 'warning', fault: 'FAULT  ' } as const;
+
+export const showFindings = (findings: readonly Finding[]): string =>
+  findings
+    .map(({ what, state, found, mend }) => {
+      const line = `${MARKS[state]}  ${what.padEnd(14)} ${found}`;
+      return mend === '' ? line : `${line}\n${' '.repeat(25)}mend: ${mend}`;
+    })
+    .join('\n');

@@ -1,0 +1,159 @@
+/**
+ * `cofferdam exec`: one job, as if its program ran here. Prints its stdout and stderr, saves its artifacts, and exits as it
+ * did; where it has no exit code of its own, the code and a line on stderr say why.
+ */
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import type { JobRequestInput } from '../../shared/contract/request.ts';
+import type { JobResult, Outcome } from '../../shared/contract/result.ts';
+import { type Connection, fetchArtifact, ServerError, submitAndWait } from './client.ts';
+
+export interface ExecOptions {
+  readonly image?: string;
+  readonly file?: readonly string[];
+  readonly collect?: readonly string[];
+  readonly output: string;
+  readonly env?: readonly string[];
+  readonly stdin?: boolean;
+  readonly timeout?: string;
+  readonly memory?: string;
+  readonly label?: readonly string[];
+  readonly json?: boolean;
+}
+
+/** A signal's number, for the exit code 128 + n that a shell would give. */
+const SIGNALS: Readonly<Record<string, number>> = {
+  SIGHUP: 1,
+  SIGINT: 2,
+  SIGQUIT: 3,
+  SIGILL: 4,
+  SIGTRAP: 5,
+  SIGABRT: 6,
+  SIGBUS: 7,
+  SIGFPE: 8,
+  SIGKILL: 9,
+  SIGSEGV: 11,
+  SIGPIPE: 13,
+  SIGALRM: 14,
+  SIGTERM: 15,
+  SIGXCPU: 24,
+  SIGXFSZ: 25,
+  SIGSYS: 31,
+};
+/** The job has no exit code, and not through its program: the platform, a policy or a person ended it. */
+const EXIT_NO_VERDICT = 125;
+
+/** The exit code of this command for a result. */
+export function exitCodeFor({
+  outcome,
+  exitCode,
+}: Pick<JobResult, 'outcome' | 'exitCode'>): number {
+  if (exitCode !== null) return exitCode;
+  if (outcome?.kind === 'signaled') return 128 + (SIGNALS[outcome.signal] ?? 0);
+  return EXIT_NO_VERDICT;
+}
+
+/** Why there is no exit code of the program's own; undefined where there is one. */
+export function explain(outcome: Outcome | null): string | undefined {
+  switch (outcome?.kind) {
+    case undefined:
+    case 'exited':
+      return undefined;
+    case 'signaled':
+      return `ended by ${outcome.signal}`;
+    case 'timed_out':
+      return `timed out (${outcome.limit} time); the output so far is above`;
+    case 'out_of_memory':
+      return 'out of memory; raise --memory';
+    case 'output_limit':
+      return 'ended because of its output: it wrote more than the server lets a job write';
+    case 'could_not_start':
+      return `could not start: ${outcome.errno} (${outcome.stage})`;
+    case 'cancelled':
+      return 'cancelled';
+    case 'expired':
+      return 'waited longer for its start than it may';
+    case 'denied':
+      return `denied by ${outcome.rule}: ${outcome.reason}`;
+    case 'lost':
+      return `lost by the platform (${outcome.cause}); the same command may work again`;
+    default:
+      return outcome satisfies never;
+  }
+}
+
+const pairs = (texts: readonly string[] = [], what: string): Record<string, string> =>
+  Object.fromEntries(
+    texts.map((text) => {
+      const at = text.indexOf('=');
+      if (at < 1) throw new ServerError(`${what}: expected NAME=VALUE; came ${text}`);
+      return [text.slice(0, at), text.slice(at + 1)];
+    }),
+  );
+
+/** `a.py` goes to a.py; `there.py=./here.py` goes to there.py. */
+function fileOf(text: string): NonNullable<JobRequestInput['files']>[number] {
+  const at = text.indexOf('=');
+  const from = at < 0 ? text : text.slice(at + 1);
+  const to = at < 0 ? path.basename(text) : text.slice(0, at);
+  let content: Buffer;
+  try {
+    content = readFileSync(from);
+  } catch (cause) {
+    throw new ServerError(`--file: ${(cause as Error).message}`, { cause });
+  }
+  return { path: to, content: content.toString('base64'), encoding: 'base64' };
+}
+
+const wholeNumber = (text: string, what: string): number => {
+  if (!/^[1-9]\d{0,9}$/.test(text))
+    throw new ServerError(`${what}: expected a whole number; came ${text}`);
+  return Number(text);
+};
+
+export function requestOf(command: readonly string[], options: ExecOptions): JobRequestInput {
+  return {
+    command: [...command],
+    ...(options.image === undefined ? {} : { image: options.image }),
+    ...(options.file === undefined ? {} : { files: options.file.map(fileOf) }),
+    ...(options.collect === undefined ? {} : { collect: [...options.collect] }),
+    ...(options.env === undefined ? {} : { env: pairs(options.env, '--env') }),
+    ...(options.label === undefined ? {} : { labels: pairs(options.label, '--label') }),
+    ...(options.stdin ? { stdin: readFileSync(0, 'utf8') } : {}),
+    ...(options.timeout === undefined
+      ? {}
+      : { timeoutMs: wholeNumber(options.timeout, '--timeout') }),
+    ...(options.memory === undefined
+      ? {}
+      : { limits: { memoryMb: wholeNumber(options.memory, '--memory') } }),
+  };
+}
+
+/** Runs one command and returns the exit code for this process. */
+export async function runExec(
+  server: Connection,
+  command: readonly string[],
+  options: ExecOptions,
+): Promise<number> {
+  const result = await submitAndWait(server, requestOf(command, options));
+  if (options.json) {
+    process.stdout.write(`${JSON.stringify(result, null, 2)}\n`);
+  } else {
+    process.stdout.write(Buffer.from(result.stdout, result.stdoutEncoding));
+    process.stderr.write(Buffer.from(result.stderr, result.stderrEncoding));
+    const why = explain(result.outcome);
+    if (why !== undefined) process.stderr.write(`cofferdam: ${why}\n`);
+    if (result.isTruncated) {
+      process.stderr.write(
+        `cofferdam: output was cut: ${result.stdoutBytes} bytes of stdout, ${result.stderrBytes} of stderr were written\n`,
+      );
+    }
+  }
+  for (const artifact of result.artifacts) {
+    const target = path.join(options.output, artifact.path);
+    mkdirSync(path.dirname(target), { recursive: true });
+    writeFileSync(target, await fetchArtifact(server, artifact.url));
+    process.stderr.write(`cofferdam: saved ${target} (${artifact.bytes} bytes)\n`);
+  }
+  return exitCodeFor(result);
+}

@@ -1,0 +1,85 @@
+#!/usr/bin/env node
+/** The `cofferdam` command. */
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { Command } from 'commander';
+import { packageRoot } from '../../shared/images.ts';
+import { connectionFrom } from './client.ts';
+import { examine, showFindings } from './doctor.ts';
+import { type ExecOptions, runExec } from './exec.ts';
+import { runApi, runServe, runWorker } from './processes.ts';
+
+const { version } = JSON.parse(readFileSync(path.join(packageRoot, 'package.json'), 'utf8')) as {
+  version: string;
+};
+
+const EXIT_FAILED = 1;
+const many = (value: string, before: string[] = []): string[] => [...before, value];
+
+const program = new Command('cofferdam')
+  .description('Runs untrusted commands in ephemeral sandboxes and keeps their results.')
+  .version(version)
+  .showHelpAfterError();
+
+program
+  .command('serve')
+  .description('API, worker and an embedded Redis in one process tree')
+  .option('--sample', 'run a first job and show how to send the next one')
+  .addHelpText('after', '\nExample:\n  COFFERDAM_PORT=8080 cofferdam serve')
+  .action((options: { sample?: boolean }) =>
+    runServe(process.env, { sample: options.sample ?? false }),
+  );
+
+program
+  .command('api')
+  .description('the API alone, on a shared Redis (COFFERDAM_REDIS_URL)')
+  .action(() => runApi(process.env));
+
+program
+  .command('worker')
+  .description('a worker alone, on a shared Redis (COFFERDAM_REDIS_URL)')
+  .action(() => runWorker(process.env));
+
+program
+  .command('exec')
+  .description('run one command in a sandbox, and exit as it does')
+  .argument('<command...>', 'the program and its arguments, after --')
+  .option('--image <name>', 'image to run it in')
+  .option('--file <[there=]here>', 'file to lay out in /work; repeatable', many)
+  .option('--collect <glob>', 'files beneath /work to bring back; repeatable', many)
+  .option('-o, --output <folder>', 'where collected files are saved', '.')
+  .option('--env <name=value>', 'environment variable; repeatable', many)
+  .option('--label <name=value>', 'label of the job; repeatable', many)
+  .option('-i, --stdin', 'send standard input')
+  .option('--timeout <ms>', 'wall-clock limit in milliseconds')
+  .option('--memory <mb>', 'memory limit in MiB')
+  .option('--json', 'print the whole result as JSON')
+  .addHelpText(
+    'after',
+    `
+Example:
+  cofferdam exec --image python --file a.py --collect 'out/*' -- python3 a.py
+
+Exit codes: the program's own; 128+n when signal n ended it; 124 timed out; 137 out of memory;
+126, 127 could not be executed or found; 125 no verdict (lost, cancelled, expired); 1 refused.`,
+  )
+  .action(async (command: string[], options: ExecOptions) => {
+    process.exitCode = await runExec(connectionFrom(process.env), command, options);
+  });
+
+program
+  .command('doctor')
+  .description('check the engine, Redis, images and settings, and say how to mend them')
+  .option('--json', 'print the findings as JSON')
+  .action(async (options: { json?: boolean }) => {
+    const findings = await examine(process.env);
+    process.stdout.write(
+      `${options.json ? JSON.stringify(findings, null, 2) : showFindings(findings)}\n`,
+    );
+    if (findings.some(({ state }) => state === 'fault')) process.exitCode = EXIT_FAILED;
+  });
+
+program.parseAsync().catch((error: unknown) => {
+  process.stderr.write(`cofferdam: ${error instanceof Error ? error.message : String(error)}\n`);
+  process.exit(EXIT_FAILED);
+});

@@ -1,0 +1,81 @@
+/**
+ * What is kept of one output stream of one step: the head as it came and the tail as it was kept, put together into
+ * text with exact bytes. Where bytes are missing between the two, no character is split: the bytes of a character that
+ * the cut went through are dropped on both sides of it.
+ */
+import { isUtf8 } from 'node:buffer';
+import { ProtocolError } from './protocol/decoder.ts';
+
+export interface CapturedStream {
+  readonly text: string;
+  readonly encoding: 'utf8' | 'base64';
+  /** Bytes written in all, kept or not. */
+  readonly totalBytes: number;
+  /** Offset in the kept bytes at which bytes are missing; null when none are. */
+  readonly cutAt: number | null;
+}
+
+export interface Capture {
+  add(part: 'head' | 'tail', bytes: Buffer): void;
+  /** `totalBytes` as the guest counted, or null when it did not live to say. */
+  finish(totalBytes: number | null): CapturedStream;
+}
+
+/** Throws a ProtocolError when more comes than the guest may send. */
+export function createCapture(capBytes: number): Capture {
+  const parts: Record<'head' | 'tail', Buffer[]> = { head: [], tail: [] };
+  let kept = 0;
+  return {
+    add(part, bytes) {
+      kept += bytes.length;
+      if (kept > capBytes) throw new ProtocolError(`more than ${capBytes} bytes of a stream came`);
+      parts[part].push(bytes);
+    },
+    finish(totalBytes) {
+      const total = Math.max(totalBytes ?? kept, kept);
+      const head = Buffer.concat(parts.head);
+      const tail = Buffer.concat(parts.tail);
+      return total > kept ? cutStream(head, tail, total) : wholeStream(Buffer.concat([head, tail]));
+    },
+  };
+}
+
+function wholeStream(bytes: Buffer): CapturedStream {
+  const encoding = isUtf8(bytes) ? 'utf8' : 'base64';
+  return { text: bytes.toString(encoding), encoding, totalBytes: bytes.length, cutAt: null };
+}
+
+function cutStream(head: Buffer, tail: Buffer, totalBytes: number): CapturedStream {
+  const headText = head.subarray(0, head.length - brokenEnd(head));
+  const tailText = tail.subarray(brokenStart(tail));
+  if (isUtf8(headText) && isUtf8(tailText)) {
+    const text = headText.toString('utf8') + tailText.toString('utf8');
+    return { text, encoding: 'utf8', totalBytes, cutAt: headText.length };
+  }
+  const text = Buffer.concat([head, tail]).toString('base64');
+  return { text, encoding: 'base64', totalBytes, cutAt: head.length };
+}
+
+const isContinuation = (byte: number | undefined): boolean =>
+  byte !== undefined && (byte & 0xc0) === 0x80;
+
+/** A character has at most three continuation bytes. */
+const MAX_CONTINUATION = 3;
+
+/** How many bytes at the end are the start of a character whose rest is missing. */
+function brokenEnd(bytes: Buffer): number {
+  for (let back = 1; back <= Math.min(MAX_CONTINUATION, bytes.length); back++) {
+    const byte = bytes[bytes.length - back] as number;
+    if (isContinuation(byte)) continue;
+    const needed = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : byte >= 0xc0 ? 2 : 1;
+    return needed > back ? back : 0;
+  }
+  return 0;
+}
+
+/** How many bytes at the start are the rest of a character whose start is missing. */
+function brokenStart(bytes: Buffer): number {
+  let count = 0;
+  while (count < MAX_CONTINUATION && isContinuation(bytes[count])) count++;
+  return count;
+}

@@ -1,0 +1,88 @@
+/** Evidence → outcome. Pure; first cause wins: what killed was written before the kill and nothing is guessed from it. */
+import type { Outcome } from '../../shared/contract/result.ts';
+import type { EndCause } from './deadline.ts';
+import { CAUSE, KIND, STAGE } from './protocol/frame.ts';
+import { errnoName, signalName } from './protocol/linux.ts';
+import type { GuestReport, StepReport } from './protocol/session.ts';
+
+/** What is known of a run once it is over. */
+export interface Evidence {
+  /** What ended it from outside, if anything did. */
+  readonly cause: EndCause | undefined;
+  /** What the guest reported; undefined when it was lost before. */
+  readonly report: GuestReport | undefined;
+  /** How many steps the job has. */
+  readonly stepCount: number;
+}
+
+export function outcomeOf({ cause, report, stepCount }: Evidence): Outcome {
+  if (cause?.kind === 'cancelled' && !hasEndedByItself(report, stepCount)) {
+    return { kind: 'cancelled', by: cause.by };
+  }
+  if (report === undefined) {
+    switch (cause?.kind) {
+      case 'unresponsive':
+        return { kind: 'lost', cause: 'sandbox_unresponsive' };
+      case 'draining':
+      case 'lock_lost':
+        return { kind: 'lost', cause: 'worker_lost' };
+      default:
+        return { kind: 'lost', cause: 'sandbox_lost' };
+    }
+  }
+  if (report.refused) return couldNotStart(report.refused.stage, report.refused.errno);
+  const last = report.steps.at(-1);
+  if (last === undefined) return { kind: 'lost', cause: 'sandbox_lost' };
+  // Told to end between two steps, the guest names no cause: what did not run to its end is lost.
+  if (cause !== undefined && !hasEndedByItself(report, stepCount)) {
+    return { kind: 'lost', cause: 'worker_lost' };
+  }
+  return outcomeOfStep(last, report.usage.oomKills);
+}
+
+/** The request to end came when the job had ended: by a cause of its own, or with its last step. */
+function hasEndedByItself(report: GuestReport | undefined, stepCount: number): boolean {
+  if (report === undefined) return false;
+  if (report.refused) return true;
+  const last = report.steps.at(-1);
+  if (last === undefined || last.cause >= CAUSE.CANCELLED) return false;
+  return !endedWell(last) || report.steps.length === stepCount;
+}
+
+const endedWell = ({ cause, kind, code }: StepReport): boolean =>
+  cause === CAUSE.NONE && kind === KIND.EXITED && code === 0;
+
+/** One step; `oomKills` counts only for the step that decides, since the kernel does not say whom it struck. */
+export function outcomeOfStep(step: StepReport, oomKills: number): Outcome {
+  switch (step.cause) {
+    case CAUSE.WALL:
+      return { kind: 'timed_out', limit: 'wall' };
+    case CAUSE.CPU:
+      return { kind: 'timed_out', limit: 'cpu' };
+    case CAUSE.OUTPUT:
+      return { kind: 'output_limit' };
+    case CAUSE.CANCELLED:
+      return { kind: 'cancelled', by: 'caller' };
+    case CAUSE.ABORTED:
+      return { kind: 'lost', cause: 'worker_lost' };
+    default:
+  }
+  if (step.kind === KIND.COULD_NOT_START) return couldNotStart(step.stage, step.code);
+  if (oomKills > 0 && !endedWell(step)) return { kind: 'out_of_memory' };
+  return step.kind === KIND.EXITED
+    ? { kind: 'exited', exitCode: step.code }
+    : { kind: 'signaled', signal: signalName(step.code) };
+}
+
+const STAGE_NAMES: Readonly<Record<number, 'setup' | 'files' | 'cwd' | 'exec'>> = {
+  [STAGE.SETUP]: 'setup',
+  [STAGE.FILES]: 'files',
+  [STAGE.CWD]: 'cwd',
+  [STAGE.EXEC]: 'exec',
+};
+
+const couldNotStart = (stage: number, errno: number): Outcome => ({
+  kind: 'could_not_start',
+  stage: STAGE_NAMES[stage] ?? 'setup',
+  errno: errnoName(errno),
+});

@@ -1,0 +1,278 @@
+/**
+ * The worker's stock of started, unused sandboxes: one stock for each shape that jobs ask for. A sandbox is leased
+ * once and never comes back. There is one way to make a sandbox, ahead of need or for a job that waits: whichever is
+ * ready first serves the job that has waited longest.
+ *
+ * | state    | meaning                                      | entered by           |
+ * | -------- | -------------------------------------------- | -------------------- |
+ * | FILLING  | some stock is below its target               | start, lease, a loss |
+ * | READY    | every stock is at its target                 | the last creation    |
+ * | DRAINING | no lease, no creation; what is left goes     | stop()               |
+ * | CLOSED   | everything this pool made is confirmed gone  | the last removal     |
+ *
+ * When the engine fails, jobs that wait are told at once, and the stock is filled again after a pause that grows.
+ */
+import { randomBytes } from 'node:crypto';
+import type { Log } from '../../../shared/log.ts';
+import { type Sandbox, type SandboxEngine, type Shape, shapeKey } from '../sandbox/sandbox.ts';
+import type { EngineGate } from './gate.ts';
+import type { Remover } from './remover.ts';
+import type { Uids } from './uids.ts';
+
+/** A stock that no job asked of for so long is let go. */
+const IDLE_STOCK_MS = 300_000;
+const UPKEEP_MS = 5_000;
+const BACKOFF_FIRST_MS = 250;
+const BACKOFF_MAX_MS = 10_000;
+
+export type PoolState = 'FILLING' | 'READY' | 'DRAINING' | 'CLOSED';
+
+export interface PoolOptions {
+  readonly engine: SandboxEngine;
+  readonly gate: EngineGate;
+  readonly remover: Remover;
+  readonly uids: Uids;
+  /** Sandboxes kept ready of each shape in use. */
+  readonly target: number;
+  /** The shape that is kept ready from the start. */
+  readonly firstShape: Shape;
+  readonly maxAgeMs: number;
+  /** How long past its lease a sandbox may live at most. */
+  readonly maxLifeMs: number;
+  readonly log: Log;
+  readonly onCreated?: (ms: number) => void;
+}
+
+interface Waiter {
+  readonly resolve: (sandbox: Sandbox) => void;
+  readonly reject: (error: Error) => void;
+}
+
+interface Stock {
+  readonly shape: Shape;
+  readonly ready: Sandbox[];
+  readonly waiters: Waiter[];
+  creating: number;
+  usedAtMs: number;
+}
+
+export interface PoolFigures {
+  readonly state: PoolState;
+  readonly ready: number;
+  readonly creating: number;
+  readonly leased: number;
+  readonly engineFailing: boolean;
+}
+
+export class Pool {
+  readonly #options: PoolOptions;
+  readonly #stocks = new Map<string, Stock>();
+  readonly #leased = new Set<Sandbox>();
+  /** Nonces of everything made or being made here, until it is confirmed gone: what the sweep leaves alone. */
+  readonly #owned = new Set<string>();
+  #state: PoolState = 'FILLING';
+  #upkeep: NodeJS.Timeout | undefined;
+  #failures = 0;
+  #pausedUntilMs = 0;
+  #stopping: Promise<void> | undefined;
+
+  constructor(options: PoolOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    this.#stockOf(this.#options.firstShape);
+    this.#upkeep = setInterval(() => this.#keepUp(), UPKEEP_MS);
+    this.#upkeep.unref();
+    this.#fillAll();
+  }
+
+  figures(): PoolFigures {
+    let ready = 0;
+    let creating = 0;
+    for (const stock of this.#stocks.values()) {
+      ready += stock.ready.length;
+      creating += stock.creating;
+    }
+    return {
+      state: this.#state,
+      ready,
+      creating,
+      leased: this.#leased.size,
+      engineFailing: this.#failures > 0,
+    };
+  }
+
+  owns(nonce: string): boolean {
+    return this.#owned.has(nonce);
+  }
+
+  /** A sandbox of this shape for one job: a ready one, else the next that is made. */
+  async lease(shape: Shape): Promise<Sandbox> {
+    if (this.#state === 'DRAINING' || this.#state === 'CLOSED') {
+      throw new Error(`A sandbox was asked of a pool that is ${this.#state}.`);
+    }
+    const stock = this.#stockOf(shape);
+    stock.usedAtMs = Date.now();
+    const sandbox = this.#takeReady(stock) ?? (await this.#nextMade(stock));
+    this.#leased.add(sandbox);
+    this.#fill(stock);
+    return sandbox;
+  }
+
+  /** The lease is over: the sandbox is removed in the background. */
+  retire(sandbox: Sandbox): void {
+    if (!this.#leased.delete(sandbox)) {
+      throw new Error(`The sandbox ${sandbox.id} was retired but is not leased.`);
+    }
+    this.#discard(sandbox);
+  }
+
+  /** Lets everything go; resolves when the engine has confirmed that it is gone. */
+  stop(): Promise<void> {
+    this.#stopping ??= this.#drain();
+    return this.#stopping;
+  }
+
+  async #drain(): Promise<void> {
+    this.#state = 'DRAINING';
+    clearInterval(this.#upkeep);
+    for (const stock of this.#stocks.values()) {
+      for (const waiter of stock.waiters.splice(0)) {
+        waiter.reject(new Error('The pool is draining.'));
+      }
+      for (const sandbox of stock.ready.splice(0)) this.#discard(sandbox);
+    }
+    await this.#options.gate.onIdle();
+    for (const sandbox of this.#leased) this.retire(sandbox);
+    await this.#options.remover.stop();
+    this.#state = 'CLOSED';
+  }
+
+  #stockOf(shape: Shape): Stock {
+    const key = shapeKey(shape);
+    let stock = this.#stocks.get(key);
+    if (stock === undefined) {
+      stock = { shape, ready: [], waiters: [], creating: 0, usedAtMs: Date.now() };
+      this.#stocks.set(key, stock);
+    }
+    return stock;
+  }
+
+  #takeReady(stock: Stock): Sandbox | undefined {
+    for (let sandbox = stock.ready.shift(); sandbox; sandbox = stock.ready.shift()) {
+      if (sandbox.session.isReady && !this.#isOld(sandbox)) return sandbox;
+      this.#discard(sandbox);
+    }
+    return undefined;
+  }
+
+  #nextMade(stock: Stock): Promise<Sandbox> {
+    return new Promise((resolve, reject) => {
+      stock.waiters.push({ resolve, reject });
+      this.#fill(stock);
+    });
+  }
+
+  #isOld(sandbox: Sandbox): boolean {
+    return Date.now() - sandbox.createdAtMs > this.#options.maxAgeMs;
+  }
+
+  #targetOf(stock: Stock): number {
+    if (stock.shape === this.#options.firstShape) return this.#options.target;
+    return Date.now() - stock.usedAtMs < IDLE_STOCK_MS ? this.#options.target : 0;
+  }
+
+  #fillAll(): void {
+    for (const stock of this.#stocks.values()) this.#fill(stock);
+  }
+
+  #fill(stock: Stock): void {
+    if (this.#state === 'DRAINING' || this.#state === 'CLOSED') return;
+    // A job that waits has its sandbox made even while the stock pauses: it must learn how the engine is.
+    const isPaused = Date.now() < this.#pausedUntilMs;
+    const target = isPaused ? 0 : this.#targetOf(stock);
+    const wanted = target + stock.waiters.length - stock.ready.length - stock.creating;
+    for (let made = 0; made < wanted; made++) void this.#make(stock);
+    this.#state = this.#isFull() ? 'READY' : 'FILLING';
+  }
+
+  #isFull(): boolean {
+    for (const stock of this.#stocks.values()) {
+      if (stock.creating > 0 || stock.ready.length < this.#targetOf(stock)) return false;
+    }
+    return true;
+  }
+
+  async #make(stock: Stock): Promise<void> {
+    const { engine, gate, uids, maxAgeMs, maxLifeMs, log } = this.#options;
+    stock.creating++;
+    const nonce = randomBytes(16).toString('hex');
+    this.#owned.add(nonce);
+    let uid: number | undefined;
+    try {
+      const sandbox = await gate.create(stock.waiters.length > 0, () => {
+        uid = uids.take();
+        const startedAtMs = Date.now();
+        const deadlineMs = startedAtMs + maxAgeMs + maxLifeMs;
+        const made = engine.create({ shape: stock.shape, uid, nonce, deadlineMs });
+        void made.then(() => this.#options.onCreated?.(Date.now() - startedAtMs)).catch(() => {});
+        return made;
+      });
+      this.#failures = 0;
+      this.#onMade(stock, sandbox);
+    } catch (error) {
+      log.warn({ err: error, image: stock.shape.image }, 'a sandbox could not be made');
+      // The engine has tried to remove what it half made; the uid is free once that is confirmed.
+      const forget = (): boolean => this.#owned.delete(nonce);
+      if (uid === undefined) forget();
+      else this.#options.remover.remove({ nonce, uid }, forget);
+      this.#onFailure(stock, error instanceof Error ? error : new Error(String(error)));
+    } finally {
+      stock.creating--;
+      this.#fill(stock);
+    }
+  }
+
+  #onMade(stock: Stock, sandbox: Sandbox): void {
+    if (this.#state === 'DRAINING') return this.#discard(sandbox);
+    const waiter = stock.waiters.shift();
+    if (waiter !== undefined) return waiter.resolve(sandbox);
+    stock.ready.push(sandbox);
+    void sandbox.closed.then(() => {
+      const at = stock.ready.indexOf(sandbox);
+      if (at < 0) return;
+      this.#options.log.warn({ sandbox: sandbox.id.slice(0, 12) }, 'a ready sandbox went away');
+      stock.ready.splice(at, 1);
+      this.#discard(sandbox);
+      this.#fill(stock);
+    });
+  }
+
+  #onFailure(stock: Stock, error: Error): void {
+    this.#failures++;
+    const pauseMs = Math.min(BACKOFF_FIRST_MS * 2 ** (this.#failures - 1), BACKOFF_MAX_MS);
+    this.#pausedUntilMs = Date.now() + pauseMs * (0.5 + Math.random() / 2);
+    stock.waiters.shift()?.reject(error);
+    setTimeout(() => this.#fillAll(), pauseMs).unref();
+  }
+
+  #discard(sandbox: Sandbox): void {
+    sandbox.disconnect();
+    this.#options.remover.remove(sandbox, () => this.#owned.delete(sandbox.nonce));
+  }
+
+  /** Replaces what is old, lets go what nobody asks for. */
+  #keepUp(): void {
+    for (const [key, stock] of this.#stocks) {
+      const keep = this.#targetOf(stock);
+      const kept = stock.ready.filter((sandbox) => !this.#isOld(sandbox)).slice(0, keep);
+      const dropped = stock.ready.filter((sandbox) => !kept.includes(sandbox));
+      stock.ready.splice(0, stock.ready.length, ...kept);
+      for (const sandbox of dropped) this.#discard(sandbox);
+      const isForgotten = keep === 0 && stock.creating === 0 && stock.waiters.length === 0;
+      if (isForgotten) this.#stocks.delete(key);
+      else this.#fill(stock);
+    }
+  }
+}

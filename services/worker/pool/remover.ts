@@ -1,0 +1,69 @@
+/**
+ * Removes sandboxes in the background until the engine confirms that they are gone. A removal that fails is tried
+ * again after a pause; until it succeeds, its uid stays taken.
+ */
+import type { Log } from '../../../shared/log.ts';
+import type { Sandbox, SandboxEngine } from '../sandbox/sandbox.ts';
+import type { EngineGate } from './gate.ts';
+import type { Uids } from './uids.ts';
+
+const RETRY_FIRST_MS = 200;
+const RETRY_MAX_MS = 10_000;
+/** Removals that are still failing when the worker stops are left to another worker's sweep. */
+const TRIES_WHILE_STOPPING = 3;
+
+export interface Remover {
+  /** Starts a removal; `onGone` is called once it is confirmed. */
+  remove(sandbox: Pick<Sandbox, 'nonce' | 'uid'>, onGone: () => void): void;
+  /** How many removals are under way or waiting. */
+  readonly pending: number;
+  /** Waits for what is under way. */
+  stop(): Promise<void>;
+}
+
+export function createRemover(options: {
+  engine: SandboxEngine;
+  gate: EngineGate;
+  uids: Uids;
+  log: Log;
+}): Remover {
+  const { engine, gate, uids, log } = options;
+  const underWay = new Set<Promise<void>>();
+  let isStopping = false;
+
+  const removeUntilGone = async (nonce: string): Promise<boolean> => {
+    for (let tries = 1; ; tries++) {
+      try {
+        await gate.remove(() => engine.remove(nonce));
+        return true;
+      } catch (error) {
+        log.warn({ err: error, nonce, tries }, 'a removal failed');
+      }
+      if (isStopping && tries >= TRIES_WHILE_STOPPING) return false;
+      const pauseMs = Math.min(RETRY_FIRST_MS * 2 ** (tries - 1), RETRY_MAX_MS);
+      await new Promise((resolve) => setTimeout(resolve, pauseMs));
+    }
+  };
+
+  const track = (nonce: string, uid: number, onGone: () => void): void => {
+    const work = removeUntilGone(nonce).then((isGone) => {
+      underWay.delete(work);
+      if (!isGone) return;
+      uids.release(uid);
+      onGone();
+    });
+    underWay.add(work);
+  };
+
+  return {
+    remove: ({ nonce, uid }, onGone) => track(nonce, uid, onGone),
+
+    get pending() {
+      return underWay.size;
+    },
+    async stop() {
+      isStopping = true;
+      await Promise.all(underWay);
+    },
+  };
+}

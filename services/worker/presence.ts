@@ -1,0 +1,68 @@
+/** What a worker tells the others through Redis: that it lives, and what it has; and what it hears: cancellations. */
+import type { Redis } from 'ioredis';
+import type { Log } from '../../shared/log.ts';
+import { readCancelled } from '../../shared/queue/cancel.ts';
+import { channels, keys } from '../../shared/queue/keys.ts';
+import { HEARTBEAT_MS, HEARTBEAT_TTL_MS } from '../../shared/queue/options.ts';
+import type { WorkerAccount } from '../../shared/queue/workers.ts';
+
+/** A cancel message can be missed while the connection is away; the mark in the record is looked at so often. */
+const CANCEL_POLL_MS = 2_000;
+
+export interface Presence {
+  start(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+export function createPresence(options: {
+  redis: Redis;
+  subscriber: Redis;
+  worker: string;
+  account: () => WorkerAccount;
+  runningIds: () => string[];
+  cancel: (id: string) => void;
+  log: Log;
+}): Presence {
+  const { redis, subscriber, worker, log } = options;
+  const timers: NodeJS.Timeout[] = [];
+
+  const beat = async (): Promise<void> => {
+    await redis
+      .pipeline()
+      .set(keys.worker(worker), JSON.stringify(options.account()), 'PX', HEARTBEAT_TTL_MS)
+      .zadd(keys.workers(), Date.now(), worker)
+      .exec();
+  };
+  const pollCancels = async (): Promise<void> => {
+    for (const id of await readCancelled(redis, options.runningIds())) options.cancel(id);
+  };
+  const every = (ms: number, what: string, act: () => Promise<void>): void => {
+    let isUnderWay = false;
+    timers.push(
+      setInterval(() => {
+        if (isUnderWay) return;
+        isUnderWay = true;
+        act()
+          .catch((error: unknown) => log.warn({ err: error }, what))
+          .finally(() => {
+            isUnderWay = false;
+          });
+      }, ms),
+    );
+  };
+
+  return {
+    async start() {
+      subscriber.on('message', (_channel, id: string) => options.cancel(id));
+      await subscriber.subscribe(channels.cancels());
+      await beat();
+      every(HEARTBEAT_MS, 'heartbeat', beat);
+      every(CANCEL_POLL_MS, 'cancel poll', pollCancels);
+    },
+    async stop() {
+      for (const timer of timers) clearInterval(timer);
+      if (redis.status !== 'ready') return;
+      await redis.pipeline().del(keys.worker(worker)).zrem(keys.workers(), worker).exec();
+    },
+  };
+}

@@ -1,0 +1,35 @@
+/** The story of one start: lease a sandbox, execute, decide the outcome. The sandbox goes when the result is out. */
+
+import type { Outcome } from '../../shared/contract/result.ts';
+import type { JobSpec } from '../../shared/contract/spec.ts';
+import type { Deadline } from './deadline.ts';
+import { type Execution, execute } from './execution.ts';
+import { outcomeOf } from './outcome.ts';
+import { type Sandbox, type Shape, shapeOf } from './sandbox/sandbox.ts';
+
+/** What a run needs of the pool. */
+export interface Leases {
+  lease(shape: Shape): Promise<Sandbox>;
+  retire(sandbox: Sandbox): void;
+}
+
+export interface Run {
+  readonly outcome: Outcome;
+  readonly execution: Execution;
+  readonly sandbox: Sandbox;
+}
+
+/** Rejects with a SandboxUnavailableError when nothing ran. Whoever calls retires the sandbox, once it has published. */
+export async function runJob(
+  spec: JobSpec,
+  tools: { leases: Leases; deadline: Deadline; streamBytes: number },
+): Promise<Run> {
+  const sandbox = await tools.leases.lease(shapeOf(spec));
+  const execution = await execute(sandbox, spec, tools);
+  const outcome = outcomeOf({
+    cause: tools.deadline.cause,
+    report: execution.report,
+    stepCount: spec.steps.length,
+  });
+  return { outcome, execution, sandbox };
+}

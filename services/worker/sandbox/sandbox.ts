@@ -1,0 +1,80 @@
+/**
+ * What the pool and run-job need of sandboxes and of the engine that makes them. No word of any one engine belongs
+ * here: Docker is the implementation today (docker-engine.ts), and another may follow.
+ */
+import type { JobSpec } from '../../../shared/contract/spec.ts';
+import type { GuestSession } from '../protocol/session.ts';
+
+/** What of a sandbox is fixed when it is made. Jobs of one shape can use each other's stock. */
+export interface Shape {
+  readonly image: string;
+  readonly runtime: string;
+  readonly memoryMb: number;
+  readonly cpus: number;
+  readonly processes: number;
+  readonly workspaceMb: number;
+}
+
+export const shapeOf = ({
+  image,
+  runtime,
+  limits,
+}: Pick<JobSpec, 'image' | 'runtime' | 'limits'>): Shape => ({
+  image,
+  runtime,
+  memoryMb: limits.memoryMb,
+  cpus: limits.cpus,
+  processes: limits.processes,
+  workspaceMb: limits.workspaceMb,
+});
+
+export const shapeKey = (shape: Shape): string =>
+  [shape.image, shape.runtime, shape.memoryMb, shape.cpus, shape.processes, shape.workspaceMb].join(
+    ' ',
+  );
+
+export interface Sandbox {
+  /** The engine's name of it, for the log. */
+  readonly id: string;
+  /** Ours, in its labels: what removals and the sweep know it by. */
+  readonly nonce: string;
+  readonly uid: number;
+  readonly shape: Shape;
+  /** The operator's image, by digest. */
+  readonly imageDigest: string;
+  readonly createdAtMs: number;
+  readonly session: GuestSession;
+  /** Resolves once the stream to the guest is gone. */
+  readonly closed: Promise<void>;
+  /** Drops the stream; the guest ends on it. Must come before a removal: a stalled reader makes one hang. */
+  disconnect(): void;
+}
+
+export interface Order {
+  readonly shape: Shape;
+  readonly uid: number;
+  readonly nonce: string;
+  /** When the sandbox must be gone, whatever happens. */
+  readonly deadlineMs: number;
+}
+
+export interface ListedSandbox {
+  readonly nonce: string;
+  readonly worker: string;
+  readonly uid: number;
+  readonly deadlineMs: number;
+}
+
+export interface SandboxEngine {
+  /** A started sandbox whose guest has said that it is ready. Leaves nothing behind when it fails. */
+  create(order: Order): Promise<Sandbox>;
+  /** By nonce; resolves only once the sandbox is certainly gone, or never was. */
+  remove(nonce: string): Promise<void>;
+  /** Every sandbox of any worker on this engine, running or not. */
+  list(): Promise<ListedSandbox[]>;
+}
+
+/** No sandbox could be made; nothing of the job ran. */
+export class SandboxUnavailableError extends Error {
+  override readonly name = 'SandboxUnavailableError';
+}

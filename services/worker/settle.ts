@@ -1,0 +1,25 @@
+/** Puts an end into Redis: artifacts first, then the result, which makes them reachable. */
+import type { Redis } from 'ioredis';
+import { keys } from '../../shared/queue/keys.ts';
+import { type Settled, settleJob } from '../../shared/queue/settle.ts';
+import { type EndedJob, resultOf } from './result.ts';
+
+export async function settle(redis: Redis, ended: EndedJob): Promise<Settled> {
+  const { id, record, start, execution, outcome, finishedAtMs } = ended;
+  if (execution.artifacts.length > 0) {
+    const pipeline = redis.pipeline();
+    for (const { path, content } of execution.artifacts) {
+      pipeline.hset(keys.artifacts(id), path, content);
+    }
+    pipeline.pexpire(keys.artifacts(id), record.retainMs);
+    for (const [error] of (await pipeline.exec()) ?? []) if (error) throw error;
+  }
+  return settleJob(redis, {
+    id,
+    start,
+    result: JSON.stringify(resultOf(ended)),
+    outcome,
+    finishedAtMs,
+    retainMs: record.retainMs,
+  });
+}

@@ -1,0 +1,234 @@
+/**
+ * Every setting of every process, by environment variable: what it means, its default, and what it accepts. A service
+ * reads the ones it needs; all read one environment, so a name that is not here is a fault wherever it turns up.
+ * `docs/configuration.md` holds the same rows; a test compares both.
+ */
+import os from 'node:os';
+import { z } from 'zod';
+import { LIMITS, type Limit, type LimitName, limitVariable } from './limits.ts';
+
+const MIB = 1024 * 1024;
+
+export interface Setting {
+  readonly meaning: string;
+  /** As the environment would hold it; undefined where there is none. */
+  readonly fallback: string | undefined;
+  readonly schema: z.ZodType;
+}
+
+const integer = (least: number, most: number) =>
+  z
+    .string()
+    .regex(/^-?\d{1,15}$/, `expected a whole number from ${least} to ${most}`)
+    .transform(Number)
+    .refine((n) => n >= least && n <= most, `expected a whole number from ${least} to ${most}`);
+
+const decimal = (least: number, most: number) =>
+  z
+    .string()
+    .regex(/^\d{1,9}(\.\d{1,6})?$/, `expected a number from ${least} to ${most}`)
+    .transform(Number)
+    .refine((n) => n >= least && n <= most, `expected a number from ${least} to ${most}`);
+
+const setting = <S extends z.ZodType>(
+  fallback: string | undefined,
+  schema: S,
+  meaning: string,
+): { fallback: string | undefined; schema: S; meaning: string } => ({ fallback, schema, meaning });
+
+const cores = os.availableParallelism();
+
+const isRedisUrl = (text: string): boolean =>
+  URL.canParse(text) && ['redis:', 'rediss:'].includes(new URL(text).protocol);
+
+export const SETTINGS = {
+  COFFERDAM_HOST: setting('127.0.0.1', z.string().min(1), 'Address that the API listens on.'),
+  COFFERDAM_PORT: setting(
+    '7070',
+    integer(0, 65_535),
+    'Port that the API listens on; 0 takes a free one.',
+  ),
+  COFFERDAM_DATA_DIR: setting(
+    './.cofferdam',
+    z.string().min(1),
+    'Folder of the embedded Redis and of the generated key.',
+  ),
+  COFFERDAM_DEV_KEY: setting(
+    undefined,
+    z
+      .string()
+      .regex(/^[\x21-\x7e]{32,512}$/, 'expected 32 to 512 printable characters')
+      .optional(),
+    'The key that callers send. Without it one is made and kept in the data folder.',
+  ),
+  COFFERDAM_REDIS_URL: setting(
+    undefined,
+    z.string().refine(isRedisUrl, 'expected redis://… or rediss://…').optional(),
+    'The Redis to use. Without it `cofferdam serve` runs its own.',
+  ),
+  COFFERDAM_LOG_LEVEL: setting(
+    'info',
+    z.enum(['debug', 'info', 'warn', 'error', 'silent']),
+    'Least level that is logged.',
+  ),
+  COFFERDAM_IMAGES: setting(
+    undefined,
+    z.string().min(1).optional(),
+    'The image catalogue, a JSON file. Without it, images/catalogue.json of this package.',
+  ),
+  COFFERDAM_DEFAULT_IMAGE: setting('base', z.string().min(1), 'Image of a job that names none.'),
+  COFFERDAM_MAX_BODY_BYTES: setting(
+    String(8 * MIB),
+    integer(1024, 64 * MIB),
+    'Largest request body, in bytes.',
+  ),
+  COFFERDAM_MAX_OPEN_JOBS: setting(
+    '200000',
+    integer(1, 100_000_000),
+    'Jobs waiting or running at once, in all; past it submissions are answered with 503.',
+  ),
+  COFFERDAM_ENGINE: setting(
+    'unix:///var/run/docker.sock',
+    z.string().regex(/^(unix:\/\/\/.+|tcp:\/\/[^/]+)$/, 'expected unix:///path or tcp://host:port'),
+    'Where the Docker Engine of the worker listens.',
+  ),
+  COFFERDAM_SLOTS: setting(
+    String(cores),
+    integer(1, 1024),
+    'Jobs that one worker runs at once. The default is the number of cores.',
+  ),
+  COFFERDAM_POOL_READY: setting(
+    undefined,
+    integer(0, 1024).optional(),
+    'Sandboxes a worker keeps ready for each image in use. Without it, as many as slots.',
+  ),
+  COFFERDAM_POOL_MAX_AGE_MS: setting(
+    '600000',
+    integer(10_000, 3_600_000),
+    'Age at which an unused ready sandbox is replaced.',
+  ),
+  COFFERDAM_DRAIN_MS: setting(
+    '30000',
+    integer(0, 600_000),
+    'What running jobs are given to end when the process is told to stop.',
+  ),
+  COFFERDAM_STREAM_BYTES: setting(
+    String(256 * MIB),
+    integer(MIB, 1024 * 1024 * MIB),
+    'Bytes of one output stream, kept or not, past which a job ends with output_limit.',
+  ),
+} as const satisfies Record<string, Setting>;
+
+/** The default and the ceiling of a limit are two settings. */
+type LimitSettings = Record<`COFFERDAM_${'DEFAULT' | 'MAX'}_${string}`, Setting>;
+
+export const LIMIT_SETTINGS: LimitSettings = Object.fromEntries(
+  Object.entries<Limit>(LIMITS).flatMap(([name, limit]) => {
+    const number = limit.fractional
+      ? decimal(limit.least, limit.most)
+      : integer(limit.least, limit.most);
+    const rows: [string, Setting][] = [
+      [
+        limitVariable('MAX', name as LimitName),
+        setting(String(limit.ceiling), number, `Ceiling of ${name}: ${limit.meaning}`),
+      ],
+    ];
+    if (limit.fallback !== undefined) {
+      rows.unshift([
+        limitVariable('DEFAULT', name as LimitName),
+        setting(String(limit.fallback), number, `Default of ${name}: ${limit.meaning}`),
+      ]);
+    }
+    return rows;
+  }),
+);
+
+type Parsed = { [Name in keyof typeof SETTINGS]: z.output<(typeof SETTINGS)[Name]['schema']> };
+
+export interface Settings {
+  readonly host: string;
+  readonly port: number;
+  readonly dataDir: string;
+  readonly devKey: string | undefined;
+  readonly redisUrl: string | undefined;
+  readonly logLevel: Parsed['COFFERDAM_LOG_LEVEL'];
+  readonly imagesFile: string | undefined;
+  readonly defaultImage: string;
+  readonly maxBodyBytes: number;
+  readonly maxOpenJobs: number;
+  readonly engine: string;
+  readonly slots: number;
+  readonly poolReady: number;
+  readonly poolMaxAgeMs: number;
+  readonly drainMs: number;
+  readonly streamBytes: number;
+  readonly limits: Readonly<Record<LimitName, { default: number | undefined; ceiling: number }>>;
+}
+
+/** All faults of an environment at once, a line each. */
+export class SettingsError extends Error {
+  constructor(faults: readonly string[]) {
+    super(`The settings are not usable:\n${faults.map((fault) => `  ${fault}`).join('\n')}`);
+    this.name = 'SettingsError';
+  }
+}
+
+const PREFIX = 'COFFERDAM_';
+/** Read by the command line alone (services/cli): where the server is. */
+const CLIENT_VARIABLES = ['COFFERDAM_URL'];
+
+/** Settings from an environment, or a SettingsError that lists everything wrong with it. */
+export function parseSettings(env: Readonly<Record<string, string | undefined>>): Settings {
+  const rows: Record<string, Setting> = { ...SETTINGS, ...LIMIT_SETTINGS };
+  const faults: string[] = [];
+  const values: Record<string, unknown> = {};
+
+  for (const name of Object.keys(env)) {
+    if (name.startsWith(PREFIX) && !(name in rows) && !CLIENT_VARIABLES.includes(name)) {
+      faults.push(`${name}: there is no such setting`);
+    }
+  }
+  for (const [name, row] of Object.entries(rows)) {
+    const given = env[name];
+    const parsed = row.schema.safeParse(given === undefined || given === '' ? row.fallback : given);
+    if (parsed.success) values[name] = parsed.data;
+    else {
+      const came = name === 'COFFERDAM_DEV_KEY' ? `${given?.length} characters` : `"${given}"`;
+      faults.push(`${name}: ${parsed.error.issues[0]?.message}; came ${came}`);
+    }
+  }
+  const limits = Object.fromEntries(
+    (Object.keys(LIMITS) as LimitName[]).map((name) => {
+      const fallback = values[limitVariable('DEFAULT', name)] as number | undefined;
+      const ceiling = values[limitVariable('MAX', name)] as number;
+      if (fallback !== undefined && fallback > ceiling) {
+        faults.push(
+          `${limitVariable('DEFAULT', name)}: expected at most ${limitVariable('MAX', name)} (${ceiling}); came ${fallback}`,
+        );
+      }
+      return [name, { default: fallback, ceiling }];
+    }),
+  ) as Settings['limits'];
+  if (faults.length > 0) throw new SettingsError(faults);
+
+  const is = values as Parsed;
+  return Object.freeze({
+    host: is.COFFERDAM_HOST,
+    port: is.COFFERDAM_PORT,
+    dataDir: is.COFFERDAM_DATA_DIR,
+    devKey: is.COFFERDAM_DEV_KEY,
+    redisUrl: is.COFFERDAM_REDIS_URL,
+    logLevel: is.COFFERDAM_LOG_LEVEL,
+    imagesFile: is.COFFERDAM_IMAGES,
+    defaultImage: is.COFFERDAM_DEFAULT_IMAGE,
+    maxBodyBytes: is.COFFERDAM_MAX_BODY_BYTES,
+    maxOpenJobs: is.COFFERDAM_MAX_OPEN_JOBS,
+    engine: is.COFFERDAM_ENGINE,
+    slots: is.COFFERDAM_SLOTS,
+    poolReady: is.COFFERDAM_POOL_READY ?? is.COFFERDAM_SLOTS,
+    poolMaxAgeMs: is.COFFERDAM_POOL_MAX_AGE_MS,
+    drainMs: is.COFFERDAM_DRAIN_MS,
+    streamBytes: is.COFFERDAM_STREAM_BYTES,
+    limits: Object.freeze(limits),
+  });
+}

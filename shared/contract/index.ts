@@ -1,0 +1,12 @@
+/** The contract as clients see it: `import type { JobRequest, JobResult } from 'cofferdam/contract'`. */
+export { type JobPage, type JobSummary, jobPage } from './page.ts';
+export { type JobRequestInput as JobRequest, jobRequest } from './request.ts';
+export {
+  type Artifact,
+  type JobResult,
+  type JobState,
+  jobResult,
+  type Outcome,
+  outcome,
+  type StepResult,
+} from './result.ts';

@@ -1,0 +1,56 @@
+/**
+ * What was decided: the job as it will run, with no optional field left. Made by policy/resolve.ts, kept in Redis,
+ * parsed again by the worker, which trusts nothing that comes out of a queue.
+ */
+import { z } from 'zod';
+import { positiveInt, workGlob, workPath } from './units.ts';
+
+export const SPEC_VERSION = 1;
+
+const nonNegativeInt = z.int().nonnegative();
+
+const specFile = z.strictObject({
+  path: workPath,
+  content: z.string(),
+  encoding: z.enum(['utf8', 'base64']),
+  executable: z.boolean(),
+});
+
+const specStep = z.strictObject({
+  name: z.string(),
+  argv: z.array(z.string()).min(1),
+  stdin: z.string().nullable(),
+  timeoutMs: positiveInt,
+});
+
+export const jobSpec = z.strictObject({
+  version: z.literal(SPEC_VERSION),
+  image: z.string(),
+  runtime: z.enum(['runc']),
+  /** Whether the caller asked for steps, and so reads them in the result. */
+  hasSteps: z.boolean(),
+  steps: z.array(specStep).min(1),
+  env: z.record(z.string(), z.string()),
+  cwd: workPath.nullable(),
+  files: z.array(specFile),
+  collect: z.array(workGlob),
+  timeoutMs: positiveInt,
+  limits: z.strictObject({
+    cpuMs: positiveInt,
+    cpus: z.number().positive(),
+    memoryMb: positiveInt,
+    processes: positiveInt,
+    workspaceMb: positiveInt,
+    openFiles: positiveInt,
+    stdoutBytes: nonNegativeInt,
+    stderrBytes: nonNegativeInt,
+    artifactBytes: nonNegativeInt,
+  }),
+  parseJson: z.boolean(),
+  truncate: z.enum(['head', 'tail', 'both']),
+  onLost: z.enum(['retry', 'fail']),
+});
+
+export type JobSpec = z.infer<typeof jobSpec>;
+export type JobLimits = JobSpec['limits'];
+export type JobStep = JobSpec['steps'][number];

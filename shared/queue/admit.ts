@@ -1,0 +1,92 @@
+/** (nothing) → queued: the record, the way into the queue and the idempotency record, all or none. */
+import type { Redis } from 'ioredis';
+import { keys } from './keys.ts';
+import { defineScript } from './script.ts';
+
+/** Idempotency is kept for a day at least, and never shorter than the job and its result. */
+const IDEMPOTENCY_MS = 24 * 3_600_000;
+
+export interface Admission {
+  readonly id: string;
+  readonly tenant: string;
+  readonly spec: string;
+  readonly image: string;
+  readonly runtime: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly acceptedAtMs: number;
+  readonly expiresAtMs: number;
+  readonly retainMs: number;
+  /** The API process that waits for the result, or '' when none does. */
+  readonly replyTo: string;
+  /** What a start of this job takes at most, from a worker's taking it to its result. */
+  readonly budgetMs: number;
+  /** Digests of the caller's key and of its request; null without an Idempotency-Key. */
+  readonly idempotency: { readonly key: string; readonly body: string } | null;
+  readonly maxOpenJobs: number;
+  /** Jobs accepted before are gone from the tenant's list, whatever their retention was. */
+  readonly forgetBeforeMs: number;
+}
+
+export type Admitted =
+  | { readonly kind: 'accepted' }
+  | { readonly kind: 'repeated'; readonly id: string }
+  | { readonly kind: 'key_reused' }
+  | { readonly kind: 'full' };
+
+/* KEYS job, open, unqueued, tenant jobs, idempotency (or the job again, when there is none) */
+const ADMIT = defineScript(`
+  local id, tenant, spec, accepted, expires = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+  local body, ttl, max = ARGV[6], ARGV[7], tonumber(ARGV[8])
+  if body ~= '' then
+    local known = redis.call('HMGET', KEYS[5], 'id', 'body')
+    if known[1] then
+      if known[2] == body then return {'repeated', known[1]} end
+      return {'key_reused'}
+    end
+  end
+  if redis.call('ZCARD', KEYS[2]) >= max then return {'full'} end
+  if body ~= '' then
+    redis.call('HSET', KEYS[5], 'id', id, 'body', body)
+    redis.call('PEXPIRE', KEYS[5], ttl)
+  end
+  redis.call('HSET', KEYS[1], 'tenant', tenant, 'state', 'queued', 'spec', spec, 'acceptedAt', accepted,
+    'expiresAt', expires, 'retainMs', ARGV[9], 'replyTo', ARGV[10], 'image', ARGV[11], 'runtime', ARGV[12],
+    'labels', ARGV[13], 'budgetMs', ARGV[14], 'starts', 0)
+  redis.call('ZADD', KEYS[2], expires, id)
+  redis.call('ZADD', KEYS[3], accepted, id)
+  redis.call('ZADD', KEYS[4], accepted, id)
+  redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', ARGV[15])
+  return {'accepted'}
+`);
+
+export async function admitJob(redis: Redis, job: Admission): Promise<Admitted> {
+  const idempotencyMs = Math.max(IDEMPOTENCY_MS, job.expiresAtMs - job.acceptedAtMs + job.retainMs);
+  const [kind, id] = (await ADMIT.run(
+    redis,
+    [
+      keys.job(job.id),
+      keys.open(),
+      keys.unqueued(),
+      keys.tenantJobs(job.tenant),
+      job.idempotency ? keys.idempotency(job.tenant, job.idempotency.key) : keys.job(job.id),
+    ],
+    [
+      job.id,
+      job.tenant,
+      job.spec,
+      job.acceptedAtMs,
+      job.expiresAtMs,
+      job.idempotency?.body ?? '',
+      idempotencyMs,
+      job.maxOpenJobs,
+      job.retainMs,
+      job.replyTo,
+      job.image,
+      job.runtime,
+      JSON.stringify(job.labels),
+      job.budgetMs,
+      job.forgetBeforeMs,
+    ],
+  )) as [Admitted['kind'], string?];
+  return kind === 'repeated' ? { kind, id: id as string } : { kind };
+}

@@ -1,0 +1,72 @@
+/** queued → running, and back: what a worker does around a start. See job-record.ts for the states. */
+import type { Redis } from 'ioredis';
+import { fieldsOf, type JobRecord, recordOf } from './job-record.ts';
+import { keys } from './keys.ts';
+import { MAX_STARTS } from './options.ts';
+import { defineScript } from './script.ts';
+
+export type Begun =
+  | {
+      readonly kind: 'started';
+      readonly start: number;
+      readonly spec: string;
+      readonly record: JobRecord;
+    }
+  | { readonly kind: 'expired'; readonly record: JobRecord }
+  | { readonly kind: 'exhausted'; readonly record: JobRecord }
+  | { readonly kind: 'not_wanted' };
+
+/* KEYS job, running, unqueued */
+const BEGIN = defineScript(`
+  local state = redis.call('HGET', KEYS[1], 'state')
+  if not state or state == 'done' then return {'not_wanted'} end
+  local id, now, worker, max = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
+  redis.call('ZREM', KEYS[3], id)
+  local starts = tonumber(redis.call('HGET', KEYS[1], 'starts'))
+  if starts == 0 and tonumber(redis.call('HGET', KEYS[1], 'expiresAt')) <= now then
+    return {'expired', redis.call('HGETALL', KEYS[1])}
+  end
+  if starts >= max then return {'exhausted', redis.call('HGETALL', KEYS[1])} end
+  redis.call('HSET', KEYS[1], 'state', 'running', 'starts', starts + 1, 'takenAt', now, 'worker', worker)
+  redis.call('ZADD', KEYS[2], now + tonumber(redis.call('HGET', KEYS[1], 'budgetMs')), id)
+  return {'started', redis.call('HGETALL', KEYS[1])}
+`);
+
+export async function beginJob(
+  redis: Redis,
+  begin: { id: string; nowMs: number; worker: string },
+): Promise<Begun> {
+  const [kind, flat] = (await BEGIN.run(
+    redis,
+    [keys.job(begin.id), keys.running(), keys.unqueued()],
+    [begin.id, begin.nowMs, begin.worker, MAX_STARTS],
+  )) as [Begun['kind'], string[]?];
+  if (kind === 'not_wanted' || flat === undefined) return { kind: 'not_wanted' };
+  const fields = fieldsOf(flat);
+  const record = recordOf(fields);
+  if (kind !== 'started') return { kind, record };
+  return { kind, record, start: record.starts, spec: fields.spec ?? '' };
+}
+
+/* KEYS job, running */
+const HAND_BACK = defineScript(`
+  local known = redis.call('HMGET', KEYS[1], 'state', 'starts')
+  if known[1] ~= 'running' or known[2] ~= ARGV[2] then return 0 end
+  local starts = tonumber(known[2])
+  if ARGV[3] == 'no' then
+    starts = starts - 1
+    redis.call('HINCRBY', KEYS[1], 'handedBack', 1)
+  end
+  redis.call('HSET', KEYS[1], 'state', 'queued', 'starts', starts)
+  redis.call('ZREM', KEYS[2], ARGV[1])
+  return 1
+`);
+
+/** Back to queued. A start that ran nothing does not count as one. False when the fence refused. */
+export async function handBackJob(
+  redis: Redis,
+  job: { id: string; start: number; ran: 'no' | 'yes' },
+): Promise<boolean> {
+  const args = [job.id, job.start, job.ran];
+  return (await HAND_BACK.run(redis, [keys.job(job.id), keys.running()], args)) === 1;
+}

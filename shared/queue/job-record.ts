@@ -1,0 +1,90 @@
+/**
+ * One job in Redis, and its life: the states of its record and every way from one to the next. Each way is one Lua
+ * call, so that no process ever sees a job between two states.
+ *
+ *     (nothing) ── admit ──► queued ── begin ──► running ── settle ──► done
+ *                              │  ▲                │                    ▲
+ *                              │  └── hand back ───┘                    │
+ *                              └──── settle (cancelled, expired) ───────┘
+ *
+ * `starts` counts the starts and is the fencing token: a worker may settle or hand back only while `starts` is what
+ * `begin` gave it. A worker that lost its lock finds another number and is refused. It is ours rather than the queue's
+ * own counter because it must survive a job being put into the queue again by the sweep.
+ */
+import type { Redis } from 'ioredis';
+import { z } from 'zod';
+import { jobState, outcome } from '../contract/result.ts';
+import { keys } from './keys.ts';
+
+const jsonOf = <S extends z.ZodType>(schema: S) =>
+  z
+    .string()
+    .transform((text) => JSON.parse(text) as unknown)
+    .pipe(schema);
+
+const number = z.coerce.number();
+
+/** The fields of a record, apart from the spec, which only its worker reads. */
+const jobRecord = z.object({
+  tenant: z.string(),
+  state: jobState,
+  acceptedAt: number,
+  expiresAt: number,
+  retainMs: number,
+  budgetMs: number,
+  image: z.string(),
+  runtime: z.string(),
+  labels: jsonOf(z.record(z.string(), z.string())),
+  starts: number,
+  handedBack: number.default(0),
+  takenAt: number.optional(),
+  worker: z.string().optional(),
+  cancelledBy: z.enum(['caller', 'operator']).optional(),
+  outcome: jsonOf(outcome).optional(),
+  finishedAt: number.optional(),
+});
+
+export type JobRecord = z.infer<typeof jobRecord>;
+
+/** The hash as HGETALL answers inside a script: names and values in turn. */
+export const fieldsOf = (flat: readonly string[]): Record<string, string> => {
+  const fields: Record<string, string> = {};
+  for (let at = 0; at + 1 < flat.length; at += 2)
+    fields[flat[at] as string] = flat[at + 1] as string;
+  return fields;
+};
+
+export const recordOf = (fields: Readonly<Record<string, string>>): JobRecord =>
+  jobRecord.parse(fields);
+
+const RECORD_FIELDS = Object.keys(jobRecord.shape);
+
+const fromValues = (values: readonly (string | null)[]): JobRecord | undefined => {
+  if (values[0] === null || values[0] === undefined) return undefined;
+  const fields: Record<string, string> = {};
+  RECORD_FIELDS.forEach((name, index) => {
+    const value = values[index];
+    if (value !== null && value !== undefined) fields[name] = value;
+  });
+  return recordOf(fields);
+};
+
+/** The record of a job, without its spec; undefined where there is none. */
+export async function readRecord(redis: Redis, id: string): Promise<JobRecord | undefined> {
+  return fromValues(await redis.hmget(keys.job(id), ...RECORD_FIELDS));
+}
+
+/** Many records in one round trip, in the order of the ids. */
+export async function readRecords(
+  redis: Redis,
+  ids: readonly string[],
+): Promise<(JobRecord | undefined)[]> {
+  if (ids.length === 0) return [];
+  const pipeline = redis.pipeline();
+  for (const id of ids) pipeline.hmget(keys.job(id), ...RECORD_FIELDS);
+  const replies = (await pipeline.exec()) ?? [];
+  return replies.map(([error, values]) => {
+    if (error) throw error;
+    return fromValues(values as (string | null)[]);
+  });
+}

@@ -1,0 +1,38 @@
+/**
+ * Every Redis key and channel, one function each. All share one hash tag, so that a script may touch several of them
+ * in Redis Cluster. Ids and tenants are of our own making (hex, lower-case names): no name can collide with another.
+ */
+
+export const PREFIX = '{cofferdam}';
+
+export const keys = {
+  /** Hash: what is known of one job. Fields: see job-record.ts. */
+  job: (id: string) => `${PREFIX}:job:${id}`,
+  /** String: the result as JSON, exactly as it is sent. */
+  result: (id: string) => `${PREFIX}:result:${id}`,
+  /** Hash: path → bytes of an artifact. */
+  artifacts: (id: string) => `${PREFIX}:artifacts:${id}`,
+  /** Set: API processes that wait for this job besides the one that accepted it. */
+  watchers: (id: string) => `${PREFIX}:watchers:${id}`,
+  /** Hash {id, body}: the job that an Idempotency-Key made, and the digest of its request. */
+  idempotency: (tenant: string, digest: string) => `${PREFIX}:idempotency:${tenant}:${digest}`,
+  /** Sorted set: ids of a tenant's jobs by time of acceptance. */
+  tenantJobs: (tenant: string) => `${PREFIX}:tenant:${tenant}:jobs`,
+  /** Sorted set: ids of jobs that are not done, by the time at which they expire. */
+  open: () => `${PREFIX}:open`,
+  /** Sorted set: ids of accepted jobs that may not be in the queue yet, by time of acceptance. */
+  unqueued: () => `${PREFIX}:unqueued`,
+  /** Sorted set: ids of running jobs, by the time at which they must have ended. */
+  running: () => `${PREFIX}:running`,
+  /** String with a time to live: a live worker's account of itself. */
+  worker: (id: string) => `${PREFIX}:worker:${id}`,
+  /** Sorted set: ids of workers by when they last spoke. */
+  workers: () => `${PREFIX}:workers`,
+} as const;
+
+export const channels = {
+  /** Results for the waiters of one API process. */
+  replies: (instance: string) => `${PREFIX}:replies:${instance}`,
+  /** Ids of running jobs that are to be cancelled; every worker listens. */
+  cancels: () => `${PREFIX}:cancels`,
+} as const;

@@ -1,0 +1,23 @@
+/** A Lua script that is sent by its digest, and whole where Redis does not know it (first use, SCRIPT FLUSH, failover). */
+import { createHash } from 'node:crypto';
+import type { Redis } from 'ioredis';
+
+export type ScriptArgument = string | number | Buffer;
+
+export interface Script {
+  run(redis: Redis, keys: readonly string[], args: readonly ScriptArgument[]): Promise<unknown>;
+}
+
+export function defineScript(lua: string): Script {
+  const digest = createHash('sha1').update(lua).digest('hex');
+  return {
+    async run(redis, keys, args) {
+      try {
+        return await redis.evalsha(digest, keys.length, ...keys, ...args);
+      } catch (error) {
+        if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT')) throw error;
+        return redis.eval(lua, keys.length, ...keys, ...args);
+      }
+    },
+  };
+}

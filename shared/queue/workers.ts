@@ -1,0 +1,43 @@
+/** The workers that live, as they last said themselves. */
+import type { Redis } from 'ioredis';
+import { z } from 'zod';
+import { keys } from './keys.ts';
+import { HEARTBEAT_TTL_MS } from './options.ts';
+
+const workerAccount = z.object({
+  id: z.string(),
+  host: z.string(),
+  slots: z.number(),
+  running: z.number(),
+  ready: z.number(),
+  creating: z.number(),
+  engineFailing: z.boolean(),
+  /** Image → its digest, or why it cannot be used. */
+  images: z.record(
+    z.string(),
+    z.object({ digest: z.string().optional(), fault: z.string().optional() }),
+  ),
+});
+
+export type WorkerAccount = z.infer<typeof workerAccount>;
+
+/** Those of these workers whose heartbeat is still there. */
+export async function livingWorkers(
+  redis: Redis,
+  ids: readonly string[],
+): Promise<ReadonlySet<string>> {
+  if (ids.length === 0) return new Set();
+  const accounts = await redis.mget(ids.map(keys.worker));
+  return new Set(ids.filter((_, index) => accounts[index] !== null));
+}
+
+export async function readWorkers(redis: Redis): Promise<WorkerAccount[]> {
+  const ids = await redis.zrangebyscore(keys.workers(), Date.now() - HEARTBEAT_TTL_MS, '+inf');
+  if (ids.length === 0) return [];
+  const accounts = await redis.mget(ids.map(keys.worker));
+  return accounts.flatMap((text) => {
+    if (text === null) return [];
+    const parsed = workerAccount.safeParse(JSON.parse(text));
+    return parsed.success ? [parsed.data] : [];
+  });
+}

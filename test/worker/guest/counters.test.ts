@@ -1,0 +1,88 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { CAUSE, FROM_GUEST } from '../../../services/worker/protocol/frame.ts';
+import {
+  BINARIES,
+  collect,
+  jobFrames,
+  lastStep,
+  python,
+  runJob,
+  sh,
+  startGuest,
+} from './harness.ts';
+
+describe.each(BINARIES)('%s', (binary) => {
+  let cgroupFolder = '';
+  beforeEach(() => {
+    cgroupFolder = mkdtempSync(join(tmpdir(), 'guest-cgroup-'));
+  });
+  afterEach(() => rmSync(cgroupFolder, { recursive: true }));
+
+  const write = (file: string, content: string) => writeFileSync(join(cgroupFolder, file), content);
+  const cpu = (us: number) =>
+    write('cpu.stat', `nr_periods 5\nusage_usec ${us}\nuser_usec 1\nsystem_usec 2\n`);
+
+  function version2(): void {
+    cpu(5_000_000);
+    write('memory.peak', '77000000\n');
+    write('memory.events', 'low 0\nhigh 0\nmax 9\noom 3\noom_kill 2\noom_group_kill 0\n');
+    write('pids.peak', '12\n');
+    write('pids.current', '3\n');
+    write('pids.events', 'max 4\n');
+  }
+
+  it('the counters of version 2 are read, as differences where they count events', async () => {
+    version2();
+    const guest = await startGuest({ binary, cgroupFolder });
+    const job = { steps: [sh('echo; sleep 0.3')] };
+    guest.send(...jobFrames(job));
+    await guest.expect(FROM_GUEST.STARTED);
+    await guest.expect(FROM_GUEST.STDOUT);
+    cpu(6_500_000);
+    write('memory.events', 'low 0\nhigh 0\nmax 9\noom 3\noom_kill 5\noom_group_kill 0\n');
+    write('pids.events', 'max 10\n');
+    const report = await collect(guest, job);
+    expect(lastStep(report).cpuUs).toBe(1_500_000);
+    expect(report.done).toEqual({
+      cpuUs: 1_500_000,
+      peakMemoryBytes: 77_000_000,
+      peakProcesses: 11,
+      oomKills: 3,
+      forksRefused: 6,
+    });
+  });
+
+  it('the cpu time of version 2 ends a step', async () => {
+    version2();
+    const guest = await startGuest({ binary, cgroupFolder });
+    const job = { limits: { cpuMs: 100 }, steps: [sh('echo; sleep 20')] };
+    guest.send(...jobFrames(job));
+    await guest.expect(FROM_GUEST.STARTED);
+    await guest.expect(FROM_GUEST.STDOUT);
+    cpu(5_099_000);
+    await new Promise((done) => setTimeout(done, 200));
+    cpu(5_100_000);
+    expect(lastStep(await collect(guest, job)).cause).toBe(CAUSE.CPU);
+  });
+
+  it('a kernel without a peak of processes has its current number looked at', async () => {
+    mkdirSync(join(cgroupFolder, 'pids'));
+    write('pids/pids.current', '9\n');
+    const report = await runJob({ binary, cgroupFolder }, {});
+    expect(report.done.peakProcesses).toBe(8);
+  });
+
+  it('without a cgroup the sums of the dead children stand in', async () => {
+    const burn = python(
+      'import time\nx = bytearray(50 << 20)\nwhile time.process_time() < 0.3: pass',
+    );
+    const { done, steps } = await runJob({ binary, cgroupFolder: '' }, { steps: [burn] });
+    expect(done.cpuUs).toBeGreaterThan(290_000);
+    expect(steps[0]?.cpuUs).toBeGreaterThan(290_000);
+    expect(done.peakMemoryBytes).toBeGreaterThan(50 << 20);
+    expect(done).toMatchObject({ peakProcesses: 0, oomKills: 0, forksRefused: 0 });
+  });
+});
