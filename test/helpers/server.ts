@@ -1,0 +1,112 @@
+/** A real server in a process of its own: `cofferdam serve` on a free port with a data folder that goes with it. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { JobRequestInput } from '../../shared/contract/request.ts';
+import type { JobResult } from '../../shared/contract/result.ts';
+
+const ROOT = path.resolve(import.meta.dirname, '../..');
+const START_WITHIN_MS = 60_000;
+const STOP_WITHIN_MS = 50_000;
+const REQUEST_WITHIN_MS = 75_000;
+
+export interface ServerProcess {
+  readonly url: string;
+  readonly key: string;
+  readonly dataDir: string;
+  readonly pid: number;
+  /** What it has logged so far. */
+  log(): string;
+  /** Ends it with a signal and returns its exit code; its data folder is removed. */
+  stop(signal?: NodeJS.Signals): Promise<number | null>;
+}
+
+export async function startServer(
+  env: Readonly<Record<string, string>> = {},
+): Promise<ServerProcess> {
+  const dataDir = env.COFFERDAM_DATA_DIR ?? mkdtempSync(path.join(os.tmpdir(), 'cofferdam-test-'));
+  const child = spawn(process.execPath, [path.join(ROOT, 'dist/services/cli/main.js'), 'serve'], {
+    env: { ...process.env, COFFERDAM_DATA_DIR: dataDir, COFFERDAM_PORT: '0', ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let log = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on('data', (bytes: Buffer) => {
+      log += bytes.toString();
+    });
+  }
+  const exited = new Promise<number | null>((resolve) => child.once('exit', resolve));
+  const stop = async (signal: NodeJS.Signals = 'SIGTERM'): Promise<number | null> => {
+    child.kill(signal);
+    const overdue = setTimeout(() => child.kill('SIGKILL'), STOP_WITHIN_MS);
+    const code = await exited;
+    clearTimeout(overdue);
+    rmSync(dataDir, { recursive: true, force: true });
+    return code;
+  };
+  const url = await startedUrl(child, () => log);
+  const key = env.COFFERDAM_DEV_KEY ?? readFileSync(path.join(dataDir, 'key'), 'utf8').trim();
+  return { url, key, dataDir, pid: child.pid as number, log: () => log, stop };
+}
+
+async function startedUrl(child: ChildProcess, log: () => string): Promise<string> {
+  const deadline = Date.now() + START_WITHIN_MS;
+  while (Date.now() < deadline) {
+    const [, url] = log().match(/"url":"(http:[^"]+)".*"api started"/) ?? [];
+    if (url !== undefined) return url;
+    if (child.exitCode !== null) break;
+    await sleep(50);
+  }
+  child.kill('SIGKILL');
+  throw new Error(`The server did not start:\n${log()}`);
+}
+
+/** Requests to one server as one caller. */
+export function callerOf({ url, key }: Pick<ServerProcess, 'url' | 'key'>) {
+  const send = (
+    route: string,
+    init: { method?: string; body?: unknown; headers?: Record<string, string> } = {},
+  ): Promise<Response> => {
+    const isText = typeof init.body === 'string' || init.body instanceof Uint8Array;
+    return fetch(url + route, {
+      method: init.method ?? 'GET',
+      headers: {
+        Authorization: `Bearer ${key}`,
+        ...(init.body === undefined ? {} : { 'Content-Type': 'application/json' }),
+        ...init.headers,
+      },
+      ...(init.body === undefined
+        ? {}
+        : { body: isText ? (init.body as string) : JSON.stringify(init.body) }),
+      signal: AbortSignal.timeout(REQUEST_WITHIN_MS),
+    });
+  };
+  return {
+    send,
+    /** Submits without waiting; the view of the accepted job. */
+    async submit(
+      request: JobRequestInput,
+      headers: Record<string, string> = {},
+    ): Promise<JobResult> {
+      const response = await send('/v1/jobs', { method: 'POST', body: request, headers });
+      if (response.status !== 202) throw new Error(`${response.status}: ${await response.text()}`);
+      return (await response.json()) as JobResult;
+    },
+    /** Submits and waits for the end. */
+    async run(request: JobRequestInput, headers: Record<string, string> = {}): Promise<JobResult> {
+      const wait = { Prefer: 'wait=60', ...headers };
+      const response = await send('/v1/jobs', { method: 'POST', body: request, headers: wait });
+      if (response.status !== 200) throw new Error(`${response.status}: ${await response.text()}`);
+      return (await response.json()) as JobResult;
+    },
+    async get(id: string, waitSeconds = 0): Promise<JobResult> {
+      const response = await send(`/v1/jobs/${id}?wait=${waitSeconds}`);
+      if (response.status !== 200) throw new Error(`${response.status}: ${await response.text()}`);
+      return (await response.json()) as JobResult;
+    },
+  };
+}
+
+export type Caller = ReturnType<typeof callerOf>;

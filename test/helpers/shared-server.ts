@@ -1,0 +1,54 @@
+/**
+ * One server for all tests that speak to a whole server, and the census once they are done: it must end with exit code
+ * 0 and leave no sandbox, no Redis and no network namespace behind.
+ */
+import { readdirSync, readFileSync } from 'node:fs';
+import type { TestProject } from 'vitest/node';
+import { sandboxes } from './docker.ts';
+import { startServer } from './server.ts';
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    server: { url: string; key: string; pid: number; dataDir: string };
+  }
+}
+
+/** Children of a process, by /proc. */
+const childrenOf = (pid: number): number[] =>
+  readdirSync(`/proc/${pid}/task`).flatMap((task) =>
+    readFileSync(`/proc/${pid}/task/${task}/children`, 'utf8')
+      .split(' ')
+      .filter((text) => text !== '')
+      .map(Number),
+  );
+
+const isAlive = (pid: number): boolean => {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+};
+
+export default async function setup({ provide }: TestProject): Promise<() => Promise<void>> {
+  const before = await sandboxes();
+  const server = await startServer({ COFFERDAM_MAX_BODY_BYTES: String(16 * 1024 * 1024) });
+  provide('server', {
+    url: server.url,
+    key: server.key,
+    pid: server.pid,
+    dataDir: server.dataDir,
+  });
+  return async () => {
+    const children = childrenOf(server.pid);
+    const code = await server.stop();
+    const left = (await sandboxes()).filter((id) => !before.includes(id));
+    const faults = [
+      ...(code === 0 ? [] : [`the server ended with ${code}`]),
+      ...left.map((id) => `the sandbox ${id} is left`),
+      ...children.filter(isAlive).map((pid) => `the child process ${pid} is left`),
+    ];
+    if (faults.length > 0) throw new Error(`${faults.join('\n')}\n${server.log().slice(-4000)}`);
+  };
+}

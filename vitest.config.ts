@@ -1,0 +1,41 @@
+import { defineConfig } from 'vitest/config';
+
+const TEST_TIMEOUT_MS = 60_000;
+
+/** Three kinds of tests: of one module, of the guest over pipes, and of a whole server through its API. */
+export default defineConfig({
+  test: {
+    testTimeout: TEST_TIMEOUT_MS,
+    hookTimeout: TEST_TIMEOUT_MS,
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: 'unit',
+          include: ['test/**/*.test.ts'],
+          exclude: ['test/worker/guest/**', 'test/e2e/**', 'test/escape/**'],
+          sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'guest',
+          include: ['test/worker/guest/**/*.test.ts'],
+          maxWorkers: 1,
+          sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'server',
+          include: ['test/e2e/**/*.test.ts', 'test/escape/**/*.test.ts'],
+          globalSetup: ['test/helpers/shared-server.ts'],
+          maxWorkers: 1,
+          sequence: { groupOrder: 2 },
+        },
+      },
+    ],
+  },
+});
