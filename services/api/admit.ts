@@ -1,14 +1,12 @@
 /** The only road into the queue: request → spec → record → queue. The record comes first; a sweep mends what follows. */
 import { createHash, randomBytes } from 'node:crypto';
-import type { Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { JobRequest } from '../../shared/contract/request.ts';
 import { AppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import { admitJob } from '../../shared/queue/admit.ts';
-import { keys } from '../../shared/queue/keys.ts';
-import { QUEUED_JOB } from '../../shared/queue/options.ts';
 import type { Caller } from './auth.ts';
+import type { Entrance } from './entrance.ts';
 import { type Rules, resolve } from './policy/resolve.ts';
 
 /** Beside its own time, what one start takes at most: making a sandbox, reporting, settling. */
@@ -40,17 +38,17 @@ export const newJobId = (): string => `job_${randomBytes(16).toString('hex')}`;
 
 export function createAdmit(options: {
   redis: Redis;
-  queue: Queue;
+  entrance: Entrance;
   rules: Rules;
   maxOpenJobs: number;
   onAccepted: () => void;
   log: Log;
 }): Admit {
-  const { redis, queue, rules, log } = options;
+  const { redis, entrance, rules, log } = options;
   return async ({ id, caller, request, idempotencyKey, replyTo }) => {
     const { spec, expiresInMs, retainMs } = resolve(request, rules);
     const acceptedAtMs = Date.now();
-    const admitted = await admitJob(redis, {
+    const recorded = admitJob(redis, {
       id,
       tenant: caller.tenant,
       spec: JSON.stringify(spec),
@@ -70,6 +68,11 @@ export function createAdmit(options: {
       forgetBeforeMs:
         acceptedAtMs - rules.limits.expiresInMs.ceiling - rules.limits.retainMs.ceiling,
     });
+    // On one connection the record is written first. Where nothing but a full queue can refuse it, the way into the
+    // queue goes right behind, and one flush brings both to disk; a worker ignores an id without a record.
+    const early = idempotencyKey === undefined ? entrance.enter(id) : undefined;
+    early?.catch(() => {});
+    const admitted = await recorded;
     switch (admitted.kind) {
       case 'repeated':
         return { id: admitted.id, isRepeated: true };
@@ -84,18 +87,11 @@ export function createAdmit(options: {
     }
     // From here on the job is accepted: a failure only delays it, until the sweep puts it into the queue.
     try {
-      await enqueue(queue, redis, id);
+      await (early ?? entrance.enter(id));
     } catch (error) {
       log.warn({ err: error, job: id }, 'left to the sweep: not enqueued');
     }
     options.onAccepted();
     return { id, isRepeated: false };
   };
-}
-
-/** Puts a recorded job into the queue; doing it again changes nothing. */
-export async function enqueue(queue: Queue, redis: Redis, id: string): Promise<void> {
-  await queue.add('job', {}, { ...QUEUED_JOB, jobId: id });
-  // Nobody waits for this: a worker that begins the job takes the mark away as well.
-  redis.zrem(keys.unqueued(), id).catch(() => {});
 }

@@ -9,6 +9,7 @@ import { packageRoot, readCatalogue } from '../../shared/images.ts';
 import type { Lifecycle } from '../../shared/lifecycle.ts';
 import type { Log } from '../../shared/log.ts';
 import type { Metrics } from '../../shared/metrics.ts';
+import { loadAdmission } from '../../shared/queue/admit.ts';
 import {
   checkRedis,
   connectRedis,
@@ -19,6 +20,7 @@ import { keys } from '../../shared/queue/keys.ts';
 import { EVENT_STREAM_LENGTH, QUEUE_NAME, QUEUE_PREFIX } from '../../shared/queue/options.ts';
 import { createAdmit } from './admit.ts';
 import { createAuthenticate } from './auth.ts';
+import { createEntrance } from './entrance.ts';
 import { createJobs } from './jobs.ts';
 import { createResults } from './results.ts';
 import { artifactRoutes } from './routes/artifacts.ts';
@@ -56,6 +58,7 @@ export async function startApi(parts: ApiParts): Promise<{ url: string }> {
   if (check.faults.length > 0) {
     throw new Error(`This Redis cannot be used:\n  ${check.faults.join('\n  ')}`);
   }
+  await loadAdmission(redis);
   const subscriber = connectRedis(parts.redis, 'patient', log);
   lifecycle.own('api subscriber', subscriber, () => subscriber.disconnect());
 
@@ -67,10 +70,14 @@ export async function startApi(parts: ApiParts): Promise<{ url: string }> {
   queue.on('error', (error) => log.warn({ err: error }, 'queue'));
   lifecycle.own('queue', queue, () => queue.close());
 
+  const entrance = createEntrance({ queue, redis, log });
+  entrance.start();
+  lifecycle.own('entrance', entrance, () => entrance.stop());
+
   const results = createResults({ redis, subscriber, instance, log });
   await results.start();
   lifecycle.own('results', results, () => results.stop());
-  const sweeper = createSweeper({ redis, queue, log });
+  const sweeper = createSweeper({ redis, entrance, log });
   sweeper.start();
   lifecycle.own('sweeper', sweeper, () => sweeper.stop());
 
@@ -81,7 +88,7 @@ export async function startApi(parts: ApiParts): Promise<{ url: string }> {
   const { maxOpenJobs, maxBodyBytes } = settings;
   const admit = createAdmit({
     redis,
-    queue,
+    entrance,
     rules,
     maxOpenJobs,
     onAccepted: () => accepted(),

@@ -2,7 +2,6 @@
  * Mends what a crash between two steps left: jobs that were recorded but not enqueued, jobs whose time to start is
  * over, and jobs whose worker fell silent past every limit. Every API process sweeps; doing it twice changes nothing.
  */
-import type { Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { Outcome } from '../../shared/contract/result.ts';
 import type { Log } from '../../shared/log.ts';
@@ -10,11 +9,9 @@ import { endWithoutRun } from '../../shared/queue/end-without-run.ts';
 import { readRecords } from '../../shared/queue/job-record.ts';
 import { keys } from '../../shared/queue/keys.ts';
 import { settleJob } from '../../shared/queue/settle.ts';
-import { enqueue } from './admit.ts';
+import { type Entrance, UNQUEUED_AFTER_MS } from './entrance.ts';
 
 const SWEEP_MS = 2_000;
-/** Younger ones are still on their way into the queue. */
-const UNQUEUED_AFTER_MS = 2_000;
 const AT_ONCE = 500;
 
 export interface Sweeper {
@@ -22,8 +19,8 @@ export interface Sweeper {
   stop(): Promise<void>;
 }
 
-export function createSweeper(options: { redis: Redis; queue: Queue; log: Log }): Sweeper {
-  const { redis, queue, log } = options;
+export function createSweeper(options: { redis: Redis; entrance: Entrance; log: Log }): Sweeper {
+  const { redis, entrance, log } = options;
   let timer: NodeJS.Timeout | undefined;
   let underWay: Promise<void> | undefined;
 
@@ -32,7 +29,7 @@ export function createSweeper(options: { redis: Redis; queue: Queue; log: Log })
 
   const enqueueForgotten = async (): Promise<void> => {
     for (const id of await due(keys.unqueued(), Date.now() - UNQUEUED_AFTER_MS)) {
-      await enqueue(queue, redis, id);
+      await entrance.enter(id);
       log.warn({ job: id }, 'enqueued by the sweep');
     }
   };

@@ -11,10 +11,11 @@ export function createWorkerMetrics(metrics: Metrics, figures: () => PoolFigures
   );
   const swept = metrics.counter('sandboxes_swept_total', 'Orphaned sandboxes removed.', []);
   metrics.gauge('pool_sandboxes', 'Sandboxes, by what they are doing.', ['state'], (set) => {
-    const { ready, creating, leased } = figures();
+    const { ready, creating, leased, removing } = figures();
     set(ready, 'ready');
     set(creating, 'creating');
     set(leased, 'leased');
+    set(removing, 'removing');
   });
   metrics.gauge('engine_failing', 'Whether the engine failed when last asked.', [], (set) =>
     set(figures().engineFailing ? 1 : 0),

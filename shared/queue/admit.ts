@@ -90,3 +90,6 @@ export async function admitJob(redis: Redis, job: Admission): Promise<Admitted> 
   )) as [Admitted['kind'], string?];
   return kind === 'repeated' ? { kind, id: id as string } : { kind };
 }
+
+/** Redis must know the script before the first job: what is sent behind it relies on its being executed first. */
+export const loadAdmission = (redis: Redis): Promise<unknown> => ADMIT.load(redis);

@@ -6,8 +6,8 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { JobRequestInput } from '../../shared/contract/request.ts';
 import type { JobResult } from '../../shared/contract/result.ts';
+import { packageRoot } from '../../shared/images.ts';
 
-const ROOT = path.resolve(import.meta.dirname, '../..');
 const START_WITHIN_MS = 60_000;
 const STOP_WITHIN_MS = 50_000;
 const REQUEST_WITHIN_MS = 75_000;
@@ -27,10 +27,14 @@ export async function startServer(
   env: Readonly<Record<string, string>> = {},
 ): Promise<ServerProcess> {
   const dataDir = env.COFFERDAM_DATA_DIR ?? mkdtempSync(path.join(os.tmpdir(), 'cofferdam-test-'));
-  const child = spawn(process.execPath, [path.join(ROOT, 'dist/services/cli/main.js'), 'serve'], {
-    env: { ...process.env, COFFERDAM_DATA_DIR: dataDir, COFFERDAM_PORT: '0', ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
+  const child = spawn(
+    process.execPath,
+    [path.join(packageRoot, 'dist/services/cli/main.js'), 'serve'],
+    {
+      env: { ...process.env, COFFERDAM_DATA_DIR: dataDir, COFFERDAM_PORT: '0', ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    },
+  );
   let log = '';
   for (const stream of [child.stdout, child.stderr]) {
     stream.on('data', (bytes: Buffer) => {

@@ -21,6 +21,7 @@ import type { Uids } from './uids.ts';
 
 /** A stock that no job asked of for so long is let go. */
 const IDLE_STOCK_MS = 300_000;
+const FILL_AFTER_LEASE_MS = 10;
 const UPKEEP_MS = 5_000;
 const BACKOFF_FIRST_MS = 250;
 const BACKOFF_MAX_MS = 10_000;
@@ -61,6 +62,7 @@ export interface PoolFigures {
   readonly ready: number;
   readonly creating: number;
   readonly leased: number;
+  readonly removing: number;
   readonly engineFailing: boolean;
 }
 
@@ -75,6 +77,7 @@ export class Pool {
   #failures = 0;
   #pausedUntilMs = 0;
   #stopping: Promise<void> | undefined;
+  #fillTimer: NodeJS.Timeout | undefined;
 
   constructor(options: PoolOptions) {
     this.#options = options;
@@ -99,6 +102,7 @@ export class Pool {
       ready,
       creating,
       leased: this.#leased.size,
+      removing: this.#options.remover.pending,
       engineFailing: this.#failures > 0,
     };
   }
@@ -116,16 +120,18 @@ export class Pool {
     stock.usedAtMs = Date.now();
     const sandbox = this.#takeReady(stock) ?? (await this.#nextMade(stock));
     this.#leased.add(sandbox);
-    this.#fill(stock);
+    this.#fillSoon();
     return sandbox;
   }
 
   /** The lease is over: the sandbox is removed in the background. */
   retire(sandbox: Sandbox): void {
     if (!this.#leased.delete(sandbox)) {
+      if (this.#stopping !== undefined) return; // the drain was over before its job was
       throw new Error(`The sandbox ${sandbox.id} was retired but is not leased.`);
     }
-    this.#discard(sandbox);
+    // A moment later: whoever waits for the result that was just published must not wait for this.
+    setImmediate(() => this.#discard(sandbox));
   }
 
   /** Lets everything go; resolves when the engine has confirmed that it is gone. */
@@ -137,6 +143,7 @@ export class Pool {
   async #drain(): Promise<void> {
     this.#state = 'DRAINING';
     clearInterval(this.#upkeep);
+    clearTimeout(this.#fillTimer);
     for (const stock of this.#stocks.values()) {
       for (const waiter of stock.waiters.splice(0)) {
         waiter.reject(new Error('The pool is draining.'));
@@ -144,7 +151,9 @@ export class Pool {
       for (const sandbox of stock.ready.splice(0)) this.#discard(sandbox);
     }
     await this.#options.gate.onIdle();
-    for (const sandbox of this.#leased) this.retire(sandbox);
+    for (const sandbox of this.#leased) this.#discard(sandbox);
+    this.#leased.clear();
+    await new Promise((resolve) => setImmediate(resolve));
     await this.#options.remover.stop();
     this.#state = 'CLOSED';
   }
@@ -181,6 +190,14 @@ export class Pool {
   #targetOf(stock: Stock): number {
     if (stock.shape === this.#options.firstShape) return this.#options.target;
     return Date.now() - stock.usedAtMs < IDLE_STOCK_MS ? this.#options.target : 0;
+  }
+
+  /** Making a sandbox costs this process a millisecond that the job that was just leased to has better use for. */
+  #fillSoon(): void {
+    this.#fillTimer ??= setTimeout(() => {
+      this.#fillTimer = undefined;
+      this.#fillAll();
+    }, FILL_AFTER_LEASE_MS);
   }
 
   #fillAll(): void {
