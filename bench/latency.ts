@@ -62,15 +62,14 @@ async function measure(api: Caller, { title, image, argv }: Command): Promise<Ro
   const [program, ...args] = argv;
 
   for (let round = -WARM_UP; round < ROUNDS; round++) {
-    const timed = {
-      dockerRun: await timeOf(() => execute('docker', dockerArgs, { timeout: RUN_WITHIN_MS })),
-      job: (await untilRefilled(api), await timeOf(() => api.run(request))),
-      plain: await timeOf(() => execute(program, args, { timeout: RUN_WITHIN_MS })),
-    };
+    const dockerRun = await timeOf(() => execute('docker', dockerArgs, { timeout: RUN_WITHIN_MS }));
+    await untilRefilled(api);
+    const job = await timeOf(() => api.run(request));
+    const plain = await timeOf(() => execute(program, args, { timeout: RUN_WITHIN_MS }));
     if (round < 0) continue;
-    times.job.push(timed.job);
-    times.dockerRun.push(timed.dockerRun);
-    times.plain.push(timed.plain);
+    times.job.push(job);
+    times.dockerRun.push(dockerRun);
+    times.plain.push(plain);
   }
   const p50 = (values: readonly number[]): number => percentile(values, 50);
   const faster = p50(times.dockerRun) / p50(times.job);

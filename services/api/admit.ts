@@ -45,6 +45,7 @@ export function createAdmit(options: {
   log: Log;
 }): Admit {
   const { redis, entrance, rules, log } = options;
+  let fullUntilMs = 0;
   return async ({ id, caller, request, idempotencyKey, replyTo }) => {
     const { spec, expiresInMs, retainMs } = resolve(request, rules);
     const acceptedAtMs = Date.now();
@@ -68,9 +69,10 @@ export function createAdmit(options: {
       forgetBeforeMs:
         acceptedAtMs - rules.limits.expiresInMs.ceiling - rules.limits.retainMs.ceiling,
     });
-    // On one connection the record is written first. Where nothing but a full queue can refuse it, the way into the
-    // queue goes right behind, and one flush brings both to disk; a worker ignores an id without a record.
-    const early = idempotencyKey === undefined ? entrance.enter(id) : undefined;
+    // On one connection the record is written first. Where nothing will refuse it, the way into the queue goes right
+    // behind, and one flush brings both to disk; should it be refused all the same, a worker ignores the bare id.
+    const isSure = idempotencyKey === undefined && acceptedAtMs > fullUntilMs;
+    const early = isSure ? entrance.enter(id) : undefined;
     early?.catch(() => {});
     const admitted = await recorded;
     switch (admitted.kind) {
@@ -79,6 +81,7 @@ export function createAdmit(options: {
       case 'key_reused':
         throw new AppError('IDEMPOTENCY_KEY_REUSED', { field: 'Idempotency-Key' });
       case 'full':
+        fullUntilMs = Date.now() + RETRY_AFTER_SECONDS * 1000;
         throw new AppError('QUEUE_FULL', { retryAfterSeconds: RETRY_AFTER_SECONDS });
       case 'accepted':
         break;

@@ -108,7 +108,10 @@ export async function startApi(parts: ApiParts): Promise<{ url: string }> {
       healthRoutes(scope, { redis, check, metrics });
     },
   });
-  lifecycle.own('http', server, () => server.close());
+  lifecycle.own('http', server, () => {
+    results.release();
+    return server.close();
+  });
   await server.listen({ host: settings.host, port: settings.port });
   const { port } = server.server.address() as AddressInfo;
   const url = `http://${settings.host.includes(':') ? `[${settings.host}]` : settings.host}:${port}`;

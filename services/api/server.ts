@@ -57,6 +57,8 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
   });
   server.server.maxConnections = MAX_CONNECTIONS;
 
+  // Fastify reads text/plain by itself; nothing here does.
+  server.removeContentTypeParser('text/plain');
   server.setValidatorCompiler<z.ZodType>(({ schema }) => (input) => {
     const parsed = schema.safeParse(input);
     return parsed.success ? { value: parsed.data } : { error: requestInvalid(parsed.error, input) };

@@ -7,7 +7,7 @@ import { packageRoot } from '../../shared/images.ts';
 import { connectionFrom } from './client.ts';
 import { examine, showFindings } from './doctor.ts';
 import { type ExecOptions, runExec } from './exec.ts';
-import { runApi, runServe, runWorker } from './processes.ts';
+import { isWorkerAlive, runApi, runServe, runWorker } from './processes.ts';
 
 const { version } = JSON.parse(readFileSync(path.join(packageRoot, 'package.json'), 'utf8')) as {
   version: string;
@@ -38,7 +38,11 @@ program
 program
   .command('worker')
   .description('a worker alone, on a shared Redis (COFFERDAM_REDIS_URL)')
-  .action(() => runWorker(process.env));
+  .option('--check', 'start nothing; exit 0 if a worker on this host is alive, else 1')
+  .action(async (options: { check?: boolean }) => {
+    if (!options.check) return runWorker(process.env);
+    process.exitCode = (await isWorkerAlive(process.env)) ? 0 : EXIT_FAILED;
+  });
 
 program
   .command('exec')

@@ -1,15 +1,19 @@
 /** `serve`, `api` and `worker`: each builds what it is made of, and stops it in reverse. */
+import os from 'node:os';
 import { parseSettings, type Settings } from '../../shared/config/settings.ts';
 import { createLifecycle, type Lifecycle } from '../../shared/lifecycle.ts';
 import { createLog, type Log } from '../../shared/log.ts';
 import { createMetrics } from '../../shared/metrics.ts';
-import type { RedisAddress } from '../../shared/queue/connection.ts';
+import { connectRedis, type RedisAddress, waitUntilReady } from '../../shared/queue/connection.ts';
+import { readWorkers } from '../../shared/queue/workers.ts';
 import { isLoopback, resolveKey } from '../api/config.ts';
 import { startApi } from '../api/main.ts';
 import { startEmbeddedRedis } from './embedded-redis.ts';
 import { runSample } from './sample.ts';
 
 type Env = Readonly<Record<string, string | undefined>>;
+
+const CHECK_WITHIN_MS = 5_000;
 
 interface Base {
   readonly settings: Settings;
@@ -52,6 +56,18 @@ export const runWorker = (env: Env): Promise<void> =>
     const { startWorker } = await import('../worker/main.ts');
     await startWorker({ settings, redis, lifecycle, metrics: createMetrics(), log });
   });
+
+/** Whether a worker on this host has said lately that it lives: for a container's health check. */
+export async function isWorkerAlive(env: Env): Promise<boolean> {
+  const settings = parseSettings(env);
+  const redis = connectRedis(sharedRedis(settings, 'worker'), 'request', createLog('silent'));
+  try {
+    await waitUntilReady(redis, CHECK_WITHIN_MS);
+    return (await readWorkers(redis)).some(({ host }) => host === os.hostname());
+  } finally {
+    redis.disconnect();
+  }
+}
 
 export const runServe = (env: Env, options: { sample: boolean }): Promise<void> =>
   starting(env, async ({ settings, log, lifecycle }) => {

@@ -88,12 +88,14 @@ export function createConsumer(options: ConsumerOptions): Consumer {
       await giveUp(id, begun.record, { kind: 'lost', cause: 'worker_lost' }, begun.start);
       return { kind: 'ended' };
     }
+    const { cancelledBy } = begun.record;
+    if (cancelledBy !== undefined) {
+      await giveUp(id, begun.record, { kind: 'cancelled', by: cancelledBy }, begun.start);
+      return { kind: 'ended' };
+    }
     const deadline = createDeadline();
     running.set(id, deadline);
     try {
-      if (begun.record.cancelledBy) {
-        deadline.end({ kind: 'cancelled', by: begun.record.cancelledBy });
-      }
       const run = await runJob(spec, { leases, deadline, streamBytes: options.streamBytes });
       try {
         return await conclude(id, begun, { spec, run, deadline, log: jobLog });

@@ -110,10 +110,10 @@ export async function createDockerEngine(options: DockerEngineOptions): Promise<
 
   return {
     async create(order) {
-      const image = options.imageOf(order.shape.image);
-      const body = createBody(order, { ...options, image: image.tag, facts });
       let socket: Awaited<ReturnType<typeof attach>> | undefined;
       try {
+        const image = options.imageOf(order.shape.image);
+        const body = createBody(order, { ...options, image: image.tag, facts });
         const container = await docker.createContainer({
           ...body,
           name: nameOf(order.nonce),
