@@ -12,7 +12,11 @@ export const seconds = {
 export interface Metrics {
   readonly contentType: string;
   text(): Promise<string>;
-  counter(name: string, help: string, labels: readonly string[]): (...values: string[]) => void;
+  counter(
+    name: string,
+    help: string,
+    labels: readonly string[],
+  ): (by: number, ...values: string[]) => void;
   histogram(
     name: string,
     help: string,
@@ -41,7 +45,7 @@ export function createMetrics(): Metrics {
     text: () => registry.metrics(),
     counter(name, help, labels) {
       const counter = new Counter({ ...common(name, help), labelNames: [...labels] });
-      return (...values) => counter.labels(...values).inc();
+      return (by, ...values) => counter.labels(...values).inc(by);
     },
     histogram(name, help, buckets, labels = []) {
       const histogram = new Histogram({

@@ -10,12 +10,8 @@ import type { Lifecycle } from '../../shared/lifecycle.ts';
 import type { Log } from '../../shared/log.ts';
 import type { Metrics } from '../../shared/metrics.ts';
 import { loadAdmission } from '../../shared/queue/admit.ts';
-import {
-  checkRedis,
-  connectRedis,
-  type RedisAddress,
-  waitUntilReady,
-} from '../../shared/queue/connection.ts';
+import { requireUsableRedis } from '../../shared/queue/check.ts';
+import { connectRedis, type RedisAddress } from '../../shared/queue/connection.ts';
 import { keys } from '../../shared/queue/keys.ts';
 import { EVENT_STREAM_LENGTH, QUEUE_NAME, QUEUE_PREFIX } from '../../shared/queue/options.ts';
 import { createAdmit } from './admit.ts';
@@ -29,8 +25,6 @@ import { infoRoutes } from './routes/info.ts';
 import { jobRoutes } from './routes/jobs.ts';
 import { buildServer } from './server.ts';
 import { createSweeper } from './sweeper.ts';
-
-const REDIS_WITHIN_MS = 10_000;
 
 export interface ApiParts {
   readonly settings: Settings;
@@ -51,25 +45,7 @@ export async function startApi(parts: ApiParts): Promise<{ url: string }> {
     throw new Error(`COFFERDAM_DEFAULT_IMAGE: there is no image ${settings.defaultImage}.`);
   }
 
-  const redis = connectRedis(parts.redis, 'request', log);
-  lifecycle.own('api redis', redis, () => redis.disconnect());
-  await waitUntilReady(redis, REDIS_WITHIN_MS);
-  const check = await checkRedis(redis);
-  if (check.faults.length > 0) {
-    throw new Error(`This Redis cannot be used:\n  ${check.faults.join('\n  ')}`);
-  }
-  await loadAdmission(redis);
-  const subscriber = connectRedis(parts.redis, 'patient', log);
-  lifecycle.own('api subscriber', subscriber, () => subscriber.disconnect());
-
-  const queue = new Queue(QUEUE_NAME, {
-    connection: redis,
-    prefix: QUEUE_PREFIX,
-    streams: { events: { maxLen: EVENT_STREAM_LENGTH } },
-  });
-  queue.on('error', (error) => log.warn({ err: error }, 'queue'));
-  lifecycle.own('queue', queue, () => queue.close());
-
+  const { redis, subscriber, queue, check } = await openStore(parts);
   const entrance = createEntrance({ queue, redis, log });
   entrance.start();
   lifecycle.own('entrance', entrance, () => entrance.stop());
@@ -91,7 +67,7 @@ export async function startApi(parts: ApiParts): Promise<{ url: string }> {
     entrance,
     rules,
     maxOpenJobs,
-    onAccepted: () => accepted(),
+    onAccepted: () => accepted(1),
     log,
   });
   const jobs = createJobs({ redis, results });
@@ -117,6 +93,23 @@ export async function startApi(parts: ApiParts): Promise<{ url: string }> {
   const url = `http://${settings.host.includes(':') ? `[${settings.host}]` : settings.host}:${port}`;
   log.info({ url, redis: check.version, durability: check.durability }, 'api started');
   return { url };
+}
+
+async function openStore({ redis: address, lifecycle, log }: ApiParts) {
+  const redis = connectRedis(address, 'request', log);
+  lifecycle.own('api redis', redis, () => redis.disconnect());
+  const check = await requireUsableRedis(redis);
+  await loadAdmission(redis);
+  const subscriber = connectRedis(address, 'patient', log);
+  lifecycle.own('api subscriber', subscriber, () => subscriber.disconnect());
+  const queue = new Queue(QUEUE_NAME, {
+    connection: redis,
+    prefix: QUEUE_PREFIX,
+    streams: { events: { maxLen: EVENT_STREAM_LENGTH } },
+  });
+  queue.on('error', (error) => log.warn({ err: error }, 'queue'));
+  lifecycle.own('queue', queue, () => queue.close());
+  return { redis, subscriber, queue, check };
 }
 
 const packageVersion = (): string =>

@@ -4,8 +4,9 @@ import path from 'node:path';
 import { parseSettings, type Settings } from '../../shared/config/settings.ts';
 import { packageRoot, readCatalogue } from '../../shared/images.ts';
 import { createLog } from '../../shared/log.ts';
-import { checkRedis, connectRedis, waitUntilReady } from '../../shared/queue/connection.ts';
-import type { EngineInfo } from '../worker/sandbox/docker-engine.ts';
+import { checkRedis } from '../../shared/queue/check.ts';
+import { connectRedis, waitUntilReady } from '../../shared/queue/connection.ts';
+import type { EngineInfo } from '../worker/sandbox/docker-info.ts';
 
 export interface Finding {
   readonly what: string;
@@ -113,9 +114,10 @@ const redisFindings = (settings: Settings): Promise<Finding[]> =>
 
 const engineFindings = (settings: Settings): Promise<Finding[]> =>
   checking('engine', 'scripts/setup installs and starts Docker Engine', async () => {
-    const { dockerImages, openDocker, parseEngineAddress, readEngineInfo } = await import(
-      '../worker/sandbox/docker-engine.ts'
-    );
+    // Here alone: the engine's client is heavy, and no other command has a use for it.
+    const { openDocker, parseEngineAddress } = await import('../worker/sandbox/docker.ts');
+    const { dockerImages } = await import('../worker/sandbox/docker-images.ts');
+    const { readEngineInfo } = await import('../worker/sandbox/docker-info.ts');
     const address = parseEngineAddress(settings.engine);
     const info = await readEngineInfo(openDocker(address));
     const images = dockerImages(address);

@@ -75,13 +75,12 @@ export const runServe = (env: Env, options: { sample: boolean }): Promise<void> 
     const redis = await redisFor({ settings, log, lifecycle });
     const metrics = createMetrics();
     const { startWorker } = await import('../worker/main.ts');
-    const { pool } = await startWorker({ settings, redis, lifecycle, metrics, log });
+    await startWorker({ settings, redis, lifecycle, metrics, log });
     const { url } = await startApi({ settings, key, redis, lifecycle, metrics, log });
     if (options.sample) {
       const reachable = isLoopback(settings.host) ? url : url.replace(settings.host, '127.0.0.1');
       await runSample({ url: reachable, key, keyFile: file });
     }
-    log.debug(pool.figures(), 'pool');
   });
 
 async function redisFor({ settings, log, lifecycle }: Base): Promise<RedisAddress> {

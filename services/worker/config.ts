@@ -3,7 +3,7 @@ import path from 'node:path';
 import type { Settings } from '../../shared/config/settings.ts';
 import { packageRoot } from '../../shared/images.ts';
 import { REPORT_GRACE_MS } from './execution.ts';
-import { parseEngineAddress } from './sandbox/docker-engine.ts';
+import { parseEngineAddress } from './sandbox/docker.ts';
 import type { Shape } from './sandbox/sandbox.ts';
 
 /** Beside a job's own time: what a sandbox may take to report and to be removed. */

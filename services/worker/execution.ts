@@ -5,10 +5,10 @@ import type { JobSpec } from '../../shared/contract/spec.ts';
 import { workPath } from '../../shared/contract/units.ts';
 import { type Capture, type CapturedStream, createCapture } from './capture.ts';
 import type { Deadline } from './deadline.ts';
+import type { GuestReport, GuestSink } from './protocol/conversation.ts';
 import { ProtocolError } from './protocol/decoder.ts';
 import { CAUSE, SKIPPED } from './protocol/frame.ts';
 import { encodeJob } from './protocol/guest-job.ts';
-import type { GuestReport, GuestSink } from './protocol/session.ts';
 import type { Sandbox } from './sandbox/sandbox.ts';
 
 /** What a guest is given to report after it was told to end a job. */

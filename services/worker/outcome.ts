@@ -1,9 +1,9 @@
 /** Evidence → outcome. Pure; first cause wins: what killed was written before the kill and nothing is guessed from it. */
 import type { Outcome } from '../../shared/contract/result.ts';
 import type { EndCause } from './deadline.ts';
+import type { GuestReport, StepReport } from './protocol/conversation.ts';
 import { CAUSE, KIND, STAGE } from './protocol/frame.ts';
 import { errnoName, signalName } from './protocol/linux.ts';
-import type { GuestReport, StepReport } from './protocol/session.ts';
 
 /** What is known of a run once it is over. */
 export interface Evidence {

@@ -1,13 +1,36 @@
 /** What a worker tells the others through Redis: that it lives, and what it has; and what it hears: cancellations. */
+import os from 'node:os';
 import type { Redis } from 'ioredis';
 import type { Log } from '../../shared/log.ts';
 import { readCancelled } from '../../shared/queue/cancel.ts';
 import { channels, keys } from '../../shared/queue/keys.ts';
 import { HEARTBEAT_MS, HEARTBEAT_TTL_MS } from '../../shared/queue/options.ts';
 import type { WorkerAccount } from '../../shared/queue/workers.ts';
+import type { PoolFigures } from './pool/pool.ts';
+import { type ImageStore, ImageUnusableError } from './sandbox/image-store.ts';
 
 /** A cancel message can be missed while the connection is away; the mark in the record is looked at so often. */
 const CANCEL_POLL_MS = 2_000;
+
+/** What a worker says of itself. */
+export const accountOf = (
+  id: string,
+  { slots, pool, images }: { slots: number; pool: PoolFigures; images: ImageStore },
+): WorkerAccount => ({
+  id,
+  host: os.hostname(),
+  slots,
+  running: pool.leased,
+  ready: pool.ready,
+  creating: pool.creating,
+  engineFailing: pool.engineFailing,
+  images: Object.fromEntries(
+    [...images.prepared].map(([name, image]) => [
+      name,
+      image instanceof ImageUnusableError ? { fault: image.message } : { digest: image.digest },
+    ]),
+  ),
+});
 
 export interface Presence {
   start(): Promise<void>;

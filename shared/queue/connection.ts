@@ -1,4 +1,4 @@
-/** Connections to Redis: one way to make each kind, and what a usable Redis must be. */
+/** Connections to Redis: one way to make each kind. */
 import { Redis, type RedisOptions } from 'ioredis';
 import type { Log } from '../log.ts';
 
@@ -11,7 +11,6 @@ export interface RedisAddress {
 const COMMAND_TIMEOUT_MS = 2_000;
 const CONNECT_TIMEOUT_MS = 5_000;
 const RECONNECT_MAX_MS = 1_000;
-const LEAST_VERSION = [6, 2] as const;
 
 const reconnectDelay = (attempt: number): number => Math.min(attempt * 50, RECONNECT_MAX_MS);
 
@@ -67,48 +66,4 @@ export async function waitUntilReady(redis: Redis, withinMs: number): Promise<vo
     };
     redis.once('ready', onReady);
   });
-}
-
-export interface RedisCheck {
-  readonly version: string;
-  /** `strict` when every write is on disk before it is answered. */
-  readonly durability: 'strict' | 'relaxed';
-  /** What makes this Redis unusable, each with its mend. */
-  readonly faults: readonly string[];
-}
-
-const field = (info: string, name: string): string =>
-  info.match(new RegExp(`^${name}:(.*)$`, 'm'))?.[1]?.trim() ?? '';
-
-/** Looks at a Redis before anything is entrusted to it. */
-export async function checkRedis(redis: Redis): Promise<RedisCheck> {
-  const info = await redis.info();
-  const version = field(info, 'redis_version');
-  const [major = 0, minor = 0] = version.split('.').map(Number);
-  const faults: string[] = [];
-  if (major < LEAST_VERSION[0] || (major === LEAST_VERSION[0] && minor < LEAST_VERSION[1])) {
-    faults.push(`version: expected ${LEAST_VERSION.join('.')} or newer; came ${version}`);
-  }
-  const policy = field(info, 'maxmemory_policy');
-  if (policy !== 'noeviction') {
-    faults.push(
-      `maxmemory-policy: expected noeviction, for anything else may drop accepted jobs; came ${policy}. Mend: CONFIG SET maxmemory-policy noeviction`,
-    );
-  }
-  if (field(info, 'aof_enabled') !== '1') {
-    faults.push(
-      'appendonly: expected yes, for without it a restart loses accepted jobs; came no. Mend: CONFIG SET appendonly yes',
-    );
-  }
-  return { version, durability: await durabilityOf(redis), faults };
-}
-
-/** A Redis whose CONFIG is closed to us may be strict or not: say the lesser. */
-async function durabilityOf(redis: Redis): Promise<RedisCheck['durability']> {
-  try {
-    const [, value] = (await redis.config('GET', 'appendfsync')) as string[];
-    return value === 'always' ? 'strict' : 'relaxed';
-  } catch {
-    return 'relaxed';
-  }
 }

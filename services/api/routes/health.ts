@@ -2,7 +2,7 @@
 import type { Redis } from 'ioredis';
 import { z } from 'zod';
 import type { Metrics } from '../../../shared/metrics.ts';
-import type { RedisCheck } from '../../../shared/queue/connection.ts';
+import type { RedisCheck } from '../../../shared/queue/check.ts';
 import { readWorkers } from '../../../shared/queue/workers.ts';
 import type { Server } from './server-types.ts';
 

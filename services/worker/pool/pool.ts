@@ -17,6 +17,7 @@ import type { Log } from '../../../shared/log.ts';
 import { type Sandbox, type SandboxEngine, type Shape, shapeKey } from '../sandbox/sandbox.ts';
 import type { EngineGate } from './gate.ts';
 import type { Remover } from './remover.ts';
+import { Stock } from './stock.ts';
 import type { Uids } from './uids.ts';
 
 /** A stock that no job asked of for so long is let go. */
@@ -42,19 +43,6 @@ export interface PoolOptions {
   readonly maxLifeMs: number;
   readonly log: Log;
   readonly onCreated?: (ms: number) => void;
-}
-
-interface Waiter {
-  readonly resolve: (sandbox: Sandbox) => void;
-  readonly reject: (error: Error) => void;
-}
-
-interface Stock {
-  readonly shape: Shape;
-  readonly ready: Sandbox[];
-  readonly waiters: Waiter[];
-  creating: number;
-  usedAtMs: number;
 }
 
 export interface PoolFigures {
@@ -94,7 +82,7 @@ export class Pool {
     let ready = 0;
     let creating = 0;
     for (const stock of this.#stocks.values()) {
-      ready += stock.ready.length;
+      ready += stock.ready;
       creating += stock.creating;
     }
     return {
@@ -117,8 +105,7 @@ export class Pool {
       throw new Error(`A sandbox was asked of a pool that is ${this.#state}.`);
     }
     const stock = this.#stockOf(shape);
-    stock.usedAtMs = Date.now();
-    const sandbox = this.#takeReady(stock) ?? (await this.#nextMade(stock));
+    const sandbox = stock.take() ?? (await this.#nextMade(stock));
     this.#leased.add(sandbox);
     this.#fillSoon();
     return sandbox;
@@ -144,12 +131,7 @@ export class Pool {
     this.#state = 'DRAINING';
     clearInterval(this.#upkeep);
     clearTimeout(this.#fillTimer);
-    for (const stock of this.#stocks.values()) {
-      for (const waiter of stock.waiters.splice(0)) {
-        waiter.reject(new Error('The pool is draining.'));
-      }
-      for (const sandbox of stock.ready.splice(0)) this.#discard(sandbox);
-    }
+    for (const stock of this.#stocks.values()) stock.close(new Error('The pool is draining.'));
     await this.#options.gate.onIdle();
     for (const sandbox of this.#leased) this.#discard(sandbox);
     this.#leased.clear();
@@ -162,29 +144,17 @@ export class Pool {
     const key = shapeKey(shape);
     let stock = this.#stocks.get(key);
     if (stock === undefined) {
-      stock = { shape, ready: [], waiters: [], creating: 0, usedAtMs: Date.now() };
+      const { maxAgeMs } = this.#options;
+      stock = new Stock(shape, maxAgeMs, (sandbox) => this.#discard(sandbox));
       this.#stocks.set(key, stock);
     }
     return stock;
   }
 
-  #takeReady(stock: Stock): Sandbox | undefined {
-    for (let sandbox = stock.ready.shift(); sandbox; sandbox = stock.ready.shift()) {
-      if (sandbox.session.isReady && !this.#isOld(sandbox)) return sandbox;
-      this.#discard(sandbox);
-    }
-    return undefined;
-  }
-
   #nextMade(stock: Stock): Promise<Sandbox> {
-    return new Promise((resolve, reject) => {
-      stock.waiters.push({ resolve, reject });
-      this.#fill(stock);
-    });
-  }
-
-  #isOld(sandbox: Sandbox): boolean {
-    return Date.now() - sandbox.createdAtMs > this.#options.maxAgeMs;
+    const next = stock.wait();
+    this.#fill(stock);
+    return next;
   }
 
   #targetOf(stock: Stock): number {
@@ -209,14 +179,13 @@ export class Pool {
     // A job that waits has its sandbox made even while the stock pauses: it must learn how the engine is.
     const isPaused = Date.now() < this.#pausedUntilMs;
     const target = isPaused ? 0 : this.#targetOf(stock);
-    const wanted = target + stock.waiters.length - stock.ready.length - stock.creating;
-    for (let made = 0; made < wanted; made++) void this.#make(stock);
+    for (let left = stock.missing(target); left > 0; left--) void this.#make(stock);
     this.#state = this.#isFull() ? 'READY' : 'FILLING';
   }
 
   #isFull(): boolean {
     for (const stock of this.#stocks.values()) {
-      if (stock.creating > 0 || stock.ready.length < this.#targetOf(stock)) return false;
+      if (stock.creating > 0 || stock.ready < this.#targetOf(stock)) return false;
     }
     return true;
   }
@@ -228,7 +197,7 @@ export class Pool {
     this.#owned.add(nonce);
     let uid: number | undefined;
     try {
-      const sandbox = await gate.create(stock.waiters.length > 0, () => {
+      const sandbox = await gate.create(stock.waiting > 0, () => {
         uid = uids.take();
         const startedAtMs = Date.now();
         const deadlineMs = startedAtMs + maxAgeMs + maxLifeMs;
@@ -253,15 +222,10 @@ export class Pool {
 
   #onMade(stock: Stock, sandbox: Sandbox): void {
     if (this.#state === 'DRAINING') return this.#discard(sandbox);
-    const waiter = stock.waiters.shift();
-    if (waiter !== undefined) return waiter.resolve(sandbox);
-    stock.ready.push(sandbox);
+    stock.add(sandbox);
     void sandbox.closed.then(() => {
-      const at = stock.ready.indexOf(sandbox);
-      if (at < 0) return;
+      if (!stock.drop(sandbox)) return;
       this.#options.log.warn({ sandbox: sandbox.id.slice(0, 12) }, 'a ready sandbox went away');
-      stock.ready.splice(at, 1);
-      this.#discard(sandbox);
       this.#fill(stock);
     });
   }
@@ -270,7 +234,7 @@ export class Pool {
     this.#failures++;
     const pauseMs = Math.min(BACKOFF_FIRST_MS * 2 ** (this.#failures - 1), BACKOFF_MAX_MS);
     this.#pausedUntilMs = Date.now() + pauseMs * (0.5 + Math.random() / 2);
-    stock.waiters.shift()?.reject(error);
+    stock.failOne(error);
     setTimeout(() => this.#fillAll(), pauseMs).unref();
   }
 
@@ -283,11 +247,8 @@ export class Pool {
   #keepUp(): void {
     for (const [key, stock] of this.#stocks) {
       const keep = this.#targetOf(stock);
-      const kept = stock.ready.filter((sandbox) => !this.#isOld(sandbox)).slice(0, keep);
-      const dropped = stock.ready.filter((sandbox) => !kept.includes(sandbox));
-      stock.ready.splice(0, stock.ready.length, ...kept);
-      for (const sandbox of dropped) this.#discard(sandbox);
-      const isForgotten = keep === 0 && stock.creating === 0 && stock.waiters.length === 0;
+      stock.trim(keep);
+      const isForgotten = keep === 0 && stock.creating === 0 && stock.waiting === 0;
       if (isForgotten) this.#stocks.delete(key);
       else this.#fill(stock);
     }

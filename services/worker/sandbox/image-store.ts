@@ -50,7 +50,8 @@ const FAULTS_SHOWN = 5;
 
 export interface ImageStore {
   /** Judges and derives every image of the catalogue; those that fail are unusable, with a reason. */
-  prepare(): Promise<ReadonlyMap<string, PreparedImage | ImageUnusableError>>;
+  prepare(): Promise<void>;
+  readonly prepared: ReadonlyMap<string, PreparedImage | ImageUnusableError>;
   /** The image by its name; throws an ImageUnusableError. */
   imageOf(name: string): PreparedImage;
 }
@@ -74,8 +75,8 @@ export function createImageStore(options: {
           prepared.set(image.name, error);
         }
       }
-      return prepared;
     },
+    prepared,
     imageOf(name) {
       const image = prepared.get(name);
       if (image === undefined) throw new ImageUnusableError(`no image ${name} in the catalogue`);

@@ -1,0 +1,201 @@
+/**
+ * The starts of a job on this worker: begin, run, conclude. When the platform fails a start, there is a second one, or
+ * the job is handed back. A program's failure is a result like any other.
+ */
+import type { Redis } from 'ioredis';
+import type { Outcome } from '../../shared/contract/result.ts';
+import { type JobSpec, jobSpec } from '../../shared/contract/spec.ts';
+import type { Log } from '../../shared/log.ts';
+import { type Begun, beginJob, handBackJob } from '../../shared/queue/begin.ts';
+import { endWithoutRun } from '../../shared/queue/end-without-run.ts';
+import { type JobRecord, readRecord } from '../../shared/queue/job-record.ts';
+import { MAX_STARTS } from '../../shared/queue/options.ts';
+import { settleJob } from '../../shared/queue/settle.ts';
+import { createDeadline, type Deadline, type EndCause } from './deadline.ts';
+import { type Leases, type Run, runJob } from './run-job.ts';
+import { SandboxUnavailableError } from './sandbox/sandbox.ts';
+import { settle } from './settle.ts';
+
+/** A job for which no sandbox could be made so often is given up. */
+const MAX_HAND_BACKS = 8;
+const HAND_BACK_FIRST_MS = 500;
+const HAND_BACK_MAX_MS = 15_000;
+
+export interface AttemptsOptions {
+  readonly redis: Redis;
+  readonly worker: string;
+  readonly streamBytes: number;
+  readonly leases: Leases;
+  readonly log: Log;
+  readonly onDone: (outcome: Outcome) => void;
+}
+
+/** What the queue has to do with a job after a start. */
+export type Next =
+  | { readonly kind: 'ended' }
+  /** At once, on this worker. */
+  | { readonly kind: 'again' }
+  /** Later, on any worker. */
+  | { readonly kind: 'hand_back'; readonly afterMs: number };
+
+type Started = Extract<Begun, { kind: 'started' }>;
+
+const ENDED: Next = { kind: 'ended' };
+
+export class Attempts {
+  readonly #options: AttemptsOptions;
+  readonly #running = new Map<string, Deadline>();
+
+  constructor(options: AttemptsOptions) {
+    this.#options = options;
+  }
+
+  /** The ids of the jobs that run here. */
+  runningIds(): string[] {
+    return [...this.#running.keys()];
+  }
+
+  /** Ends a job that runs here, if it does. */
+  end(id: string, cause: EndCause): void {
+    this.#running.get(id)?.end(cause);
+  }
+
+  /** One start of a job, unless it is not wanted any more. */
+  async attempt(id: string): Promise<Next> {
+    const { redis, worker } = this.#options;
+    const begun = await beginJob(redis, { id, nowMs: Date.now(), worker });
+    switch (begun.kind) {
+      case 'not_wanted':
+        return ENDED;
+      case 'expired':
+        return this.#giveUp(id, begun.record, { kind: 'expired' });
+      case 'exhausted':
+        return this.#giveUp(id, begun.record, { kind: 'lost', cause: 'worker_lost' });
+      case 'started':
+        return this.#start(id, begun);
+      default:
+        return begun satisfies never;
+    }
+  }
+
+  /** The queue will not bring this job again: its workers died under it too often. */
+  async abandon(id: string): Promise<void> {
+    const record = await readRecord(this.#options.redis, id);
+    if (record === undefined || record.state === 'done') return;
+    await this.#giveUp(id, record, { kind: 'lost', cause: 'worker_lost' });
+  }
+
+  async #start(id: string, begun: Started): Promise<Next> {
+    const spec = parseSpec(begun.spec);
+    if (spec === undefined) {
+      const lost = { kind: 'lost', cause: 'spec_unreadable' } as const;
+      return this.#giveUp(id, begun.record, lost, begun.start);
+    }
+    const end = endBeforeRun(spec, begun);
+    if (end !== undefined) return this.#giveUp(id, begun.record, end, begun.start);
+    const { leases, streamBytes } = this.#options;
+    const deadline = createDeadline();
+    this.#running.set(id, deadline);
+    try {
+      const run = await runJob(spec, { leases, deadline, streamBytes });
+      try {
+        return await this.#conclude(id, begun, { spec, run, cause: deadline.cause });
+      } finally {
+        leases.retire(run.sandbox);
+      }
+    } catch (error) {
+      if (!(error instanceof SandboxUnavailableError)) throw error;
+      return await this.#postpone(id, begun, error);
+    } finally {
+      deadline.clear();
+      this.#running.delete(id);
+    }
+  }
+
+  async #conclude(
+    id: string,
+    begun: Started,
+    { spec, run, cause }: { spec: JobSpec; run: Run; cause: EndCause | undefined },
+  ): Promise<Next> {
+    const { redis, worker } = this.#options;
+    const { outcome, execution, sandbox } = run;
+    const log = this.#logOf(id, begun.start);
+    if (outcome.kind === 'lost') {
+      log.warn({ cause: outcome.cause, err: execution.error }, 'the platform lost a run');
+      if (cause?.kind === 'lock_lost') return ENDED;
+      if (spec.onLost === 'retry' && begun.start < MAX_STARTS) {
+        await handBackJob(redis, { id, start: begun.start, ran: 'yes' });
+        return cause?.kind === 'draining' ? { kind: 'hand_back', afterMs: 0 } : { kind: 'again' };
+      }
+    }
+    const settled = await settle(redis, {
+      id,
+      record: begun.record,
+      start: begun.start,
+      spec,
+      imageDigest: sandbox.imageDigest,
+      worker,
+      execution,
+      outcome,
+      finishedAtMs: Date.now(),
+    });
+    if (settled === 'settled') this.#options.onDone(outcome);
+    log.info({ outcome: outcome.kind, settled, sandbox: sandbox.id.slice(0, 12) }, 'job ended');
+    return ENDED;
+  }
+
+  /** No sandbox for it: back into the queue, or given up after many tries. */
+  async #postpone(id: string, begun: Started, error: Error): Promise<Next> {
+    const tries = begun.record.handedBack + 1;
+    this.#logOf(id, begun.start).warn({ err: error, tries }, 'no sandbox for a job');
+    if (tries >= MAX_HAND_BACKS) {
+      const lost = { kind: 'lost', cause: 'sandbox_unavailable' } as const;
+      return this.#giveUp(id, begun.record, lost, begun.start);
+    }
+    await handBackJob(this.#options.redis, { id, start: begun.start, ran: 'no' });
+    const pauseMs = Math.min(HAND_BACK_FIRST_MS * 2 ** (tries - 1), HAND_BACK_MAX_MS);
+    return { kind: 'hand_back', afterMs: pauseMs * (0.5 + Math.random() / 2) };
+  }
+
+  /** Settles a job of which nothing was run here. */
+  async #giveUp(
+    id: string,
+    record: JobRecord,
+    outcome: Outcome,
+    start: number | null = null,
+  ): Promise<Next> {
+    const finishedAtMs = Date.now();
+    const settled = await settleJob(this.#options.redis, {
+      id,
+      start,
+      from: record.state,
+      result: JSON.stringify(endWithoutRun({ id, record, outcome, finishedAtMs })),
+      outcome,
+      finishedAtMs,
+      retainMs: record.retainMs,
+    });
+    if (settled === 'settled') this.#options.onDone(outcome);
+    this.#logOf(id, record.starts).warn({ outcome, settled }, 'job ended without a run');
+    return ENDED;
+  }
+
+  #logOf(id: string, start: number): Log {
+    return this.#options.log.child({ job: id, start });
+  }
+}
+
+/** Why a job that was begun is not run. */
+function endBeforeRun(spec: JobSpec, { record, start }: Started): Outcome | undefined {
+  if (record.cancelledBy !== undefined) return { kind: 'cancelled', by: record.cancelledBy };
+  if (spec.onLost === 'fail' && start > 1) return { kind: 'lost', cause: 'worker_lost' };
+  return undefined;
+}
+
+/** Nothing that comes out of a queue is trusted, ours included. */
+function parseSpec(text: string): JobSpec | undefined {
+  try {
+    return jobSpec.safeParse(JSON.parse(text)).data;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,89 @@
+/** The ready sandboxes of one shape, the jobs that wait for one, and how many are being made. */
+import type { Sandbox, Shape } from '../sandbox/sandbox.ts';
+
+interface Waiter {
+  readonly resolve: (sandbox: Sandbox) => void;
+  readonly reject: (error: Error) => void;
+}
+
+export class Stock {
+  readonly shape: Shape;
+  readonly #maxAgeMs: number;
+  readonly #discard: (sandbox: Sandbox) => void;
+  readonly #waiters: Waiter[] = [];
+  #ready: Sandbox[] = [];
+  creating = 0;
+  usedAtMs = Date.now();
+
+  constructor(shape: Shape, maxAgeMs: number, discard: (sandbox: Sandbox) => void) {
+    this.shape = shape;
+    this.#maxAgeMs = maxAgeMs;
+    this.#discard = discard;
+  }
+
+  get ready(): number {
+    return this.#ready.length;
+  }
+
+  get waiting(): number {
+    return this.#waiters.length;
+  }
+
+  /** How many more must be made for so many to be ready when all that wait are served. */
+  missing(target: number): number {
+    return target + this.#waiters.length - this.#ready.length - this.creating;
+  }
+
+  /** A ready sandbox that lives and is not too old. */
+  take(): Sandbox | undefined {
+    this.usedAtMs = Date.now();
+    for (let sandbox = this.#ready.shift(); sandbox; sandbox = this.#ready.shift()) {
+      if (sandbox.session.isReady && !this.#isOld(sandbox)) return sandbox;
+      this.#discard(sandbox);
+    }
+    return undefined;
+  }
+
+  /** The next sandbox that is added, after those who came before. */
+  wait(): Promise<Sandbox> {
+    return new Promise((resolve, reject) => this.#waiters.push({ resolve, reject }));
+  }
+
+  add(sandbox: Sandbox): void {
+    const waiter = this.#waiters.shift();
+    if (waiter === undefined) this.#ready.push(sandbox);
+    else waiter.resolve(sandbox);
+  }
+
+  /** Tells whoever has waited longest that it gets none. */
+  failOne(error: Error): void {
+    this.#waiters.shift()?.reject(error);
+  }
+
+  /** Takes a ready sandbox out that went away by itself; false when it is not among them. */
+  drop(sandbox: Sandbox): boolean {
+    const at = this.#ready.indexOf(sandbox);
+    if (at < 0) return false;
+    this.#ready.splice(at, 1);
+    this.#discard(sandbox);
+    return true;
+  }
+
+  /** Keeps at most so many, none of them old. */
+  trim(keep: number): void {
+    const kept = this.#ready.filter((sandbox) => !this.#isOld(sandbox)).slice(0, keep);
+    const dropped = this.#ready.filter((sandbox) => !kept.includes(sandbox));
+    this.#ready = kept;
+    for (const sandbox of dropped) this.#discard(sandbox);
+  }
+
+  /** Lets everything go and everybody know. */
+  close(reason: Error): void {
+    for (const waiter of this.#waiters.splice(0)) waiter.reject(reason);
+    this.trim(0);
+  }
+
+  #isOld(sandbox: Sandbox): boolean {
+    return Date.now() - sandbox.createdAtMs > this.#maxAgeMs;
+  }
+}

@@ -1,0 +1,41 @@
+/** What an engine says of itself. */
+import { CALL_TIMEOUT_MS, type Docker, promised, within } from './docker.ts';
+
+export interface EngineInfo {
+  readonly version: string;
+  readonly cgroupVersion: string;
+  readonly cgroupDriver: string;
+  readonly architecture: string;
+  readonly runtimes: readonly string[];
+  readonly defaultRuntime: string;
+  readonly securityOptions: readonly string[];
+  readonly cores: number;
+  readonly memoryBytes: number;
+}
+
+interface InfoReply {
+  ServerVersion: string;
+  CgroupVersion?: string;
+  CgroupDriver: string;
+  Architecture: string;
+  Runtimes?: Record<string, unknown>;
+  DefaultRuntime: string;
+  SecurityOptions?: string[];
+  NCPU: number;
+  MemTotal: number;
+}
+
+export async function readEngineInfo(docker: Docker): Promise<EngineInfo> {
+  const info = await promised<InfoReply>(docker.info(within(CALL_TIMEOUT_MS) as never));
+  return {
+    version: info.ServerVersion,
+    cgroupVersion: info.CgroupVersion ?? '1',
+    cgroupDriver: info.CgroupDriver,
+    architecture: info.Architecture,
+    runtimes: Object.keys(info.Runtimes ?? {}),
+    defaultRuntime: info.DefaultRuntime,
+    securityOptions: info.SecurityOptions ?? [],
+    cores: info.NCPU,
+    memoryBytes: info.MemTotal,
+  };
+}

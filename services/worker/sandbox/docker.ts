@@ -1,0 +1,70 @@
+/**
+ * Docker's client library, and what every use of it here has in common: where it connects, how long a call may take
+ * (a hung container runtime can block one for ever), how a removal is confirmed. The one file that imports it.
+ */
+import Docker from 'dockerode';
+import type { EngineAddress } from './attach.ts';
+
+export type { Docker };
+
+export const CALL_TIMEOUT_MS = 15_000;
+const GONE_POLL_MS = 50;
+
+/** `unix:///path` or `tcp://host:port` → where to connect. */
+export function parseEngineAddress(text: string): EngineAddress {
+  if (text.startsWith('unix://')) return { socketPath: text.slice('unix://'.length) };
+  const url = new URL(text);
+  return { host: url.hostname, port: Number(url.port || 2375) };
+}
+
+export const openDocker = (address: EngineAddress): Docker =>
+  'socketPath' in address
+    ? new Docker({ socketPath: address.socketPath })
+    : new Docker({ host: address.host, port: address.port, protocol: 'http' });
+
+export const within = (ms: number) => ({ abortSignal: AbortSignal.timeout(ms) });
+
+/** The library's types know options only beside a callback; its calls return promises all the same. */
+export const promised = async <T>(call: unknown): Promise<T> => (await call) as T;
+
+export const statusOf = (error: unknown): number | undefined =>
+  error instanceof Error && 'statusCode' in error && typeof error.statusCode === 'number'
+    ? error.statusCode
+    : undefined;
+
+/** For what takes no signal: the call is left alone, its caller goes on. */
+export async function limited<T>(call: Promise<T>, withinMs: number): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${withinMs} ms`)), withinMs);
+  });
+  try {
+    return await Promise.race([call, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Removes by force and returns once the engine knows nothing of it any more. */
+export async function removeContainer(docker: Docker, id: string): Promise<void> {
+  const container = docker.getContainer(id);
+  try {
+    await container.remove({ force: true, v: true, ...within(CALL_TIMEOUT_MS) });
+    return;
+  } catch (error) {
+    if (statusOf(error) === 404) return;
+    // 409: another removal is under way; wait for its end below.
+    if (statusOf(error) !== 409) throw error;
+  }
+  const deadline = Date.now() + CALL_TIMEOUT_MS;
+  while (Date.now() < deadline) {
+    try {
+      await container.inspect(within(CALL_TIMEOUT_MS));
+    } catch (error) {
+      if (statusOf(error) === 404) return;
+      throw error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, GONE_POLL_MS));
+  }
+  throw new Error(`The engine has been removing ${id} for ${CALL_TIMEOUT_MS} ms.`);
+}
