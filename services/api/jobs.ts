@@ -4,10 +4,10 @@ import type { JobPage, JobSummary } from '../../shared/contract/page.ts';
 import type { JobState } from '../../shared/contract/result.ts';
 import { AppError } from '../../shared/errors.ts';
 import { cancelRunning } from '../../shared/queue/cancel.ts';
-import { endWithoutRun, openJobView } from '../../shared/queue/end-without-run.ts';
+import { openJobView } from '../../shared/queue/end-without-run.ts';
 import { type JobRecord, readRecord, readRecords } from '../../shared/queue/job-record.ts';
 import { keys } from '../../shared/queue/keys.ts';
-import { settleJob } from '../../shared/queue/settle.ts';
+import { settleWithoutRun } from '../../shared/queue/settle-without-run.ts';
 import type { Caller } from './auth.ts';
 import type { Results } from './results.ts';
 
@@ -71,16 +71,7 @@ export function createJobs({ redis, results }: { redis: Redis; results: Results 
       const record = await ownRecord(caller, id);
       if (record.state === 'queued') {
         const outcome = { kind: 'cancelled', by: 'caller' } as const;
-        const finishedAtMs = Date.now();
-        await settleJob(redis, {
-          id,
-          start: null,
-          from: 'queued',
-          result: JSON.stringify(endWithoutRun({ id, record, outcome, finishedAtMs })),
-          outcome,
-          finishedAtMs,
-          retainMs: record.retainMs,
-        });
+        await settleWithoutRun(redis, { id, record, outcome });
       }
       // It may have started meanwhile, or have been running all along.
       await cancelRunning(redis, id, 'caller');

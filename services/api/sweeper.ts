@@ -5,10 +5,9 @@
 import type { Redis } from 'ioredis';
 import type { Outcome } from '../../shared/contract/result.ts';
 import type { Log } from '../../shared/log.ts';
-import { endWithoutRun } from '../../shared/queue/end-without-run.ts';
 import { readRecords } from '../../shared/queue/job-record.ts';
 import { keys } from '../../shared/queue/keys.ts';
-import { settleJob } from '../../shared/queue/settle.ts';
+import { settleWithoutRun } from '../../shared/queue/settle-without-run.ts';
 import { type Entrance, UNQUEUED_AFTER_MS } from './entrance.ts';
 
 const SWEEP_MS = 2_000;
@@ -41,10 +40,7 @@ export function createSweeper(options: { redis: Redis; entrance: Entrance; log: 
       const record = records[index];
       if (record === undefined) await redis.zrem(key, id);
       if (record?.state !== from) continue;
-      const finishedAtMs = Date.now();
-      const result = JSON.stringify(endWithoutRun({ id, record, outcome, finishedAtMs }));
-      const { retainMs } = record;
-      await settleJob(redis, { id, start: null, from, result, outcome, finishedAtMs, retainMs });
+      await settleWithoutRun(redis, { id, record, outcome });
       log.warn({ job: id, outcome }, 'ended by the sweep');
     }
   };

@@ -7,10 +7,9 @@ import type { Outcome } from '../../shared/contract/result.ts';
 import { type JobSpec, jobSpec } from '../../shared/contract/spec.ts';
 import type { Log } from '../../shared/log.ts';
 import { type Begun, beginJob, handBackJob } from '../../shared/queue/begin.ts';
-import { endWithoutRun } from '../../shared/queue/end-without-run.ts';
 import { type JobRecord, readRecord } from '../../shared/queue/job-record.ts';
 import { MAX_STARTS } from '../../shared/queue/options.ts';
-import { settleJob } from '../../shared/queue/settle.ts';
+import { settleWithoutRun } from '../../shared/queue/settle-without-run.ts';
 import { createDeadline, type Deadline, type EndCause } from './deadline.ts';
 import { type Leases, type Run, runJob } from './run-job.ts';
 import { SandboxUnavailableError } from './sandbox/sandbox.ts';
@@ -158,22 +157,9 @@ export class Attempts {
   }
 
   /** Settles a job of which nothing was run here. */
-  async #giveUp(
-    id: string,
-    record: JobRecord,
-    outcome: Outcome,
-    start: number | null = null,
-  ): Promise<Next> {
-    const finishedAtMs = Date.now();
-    const settled = await settleJob(this.#options.redis, {
-      id,
-      start,
-      from: record.state,
-      result: JSON.stringify(endWithoutRun({ id, record, outcome, finishedAtMs })),
-      outcome,
-      finishedAtMs,
-      retainMs: record.retainMs,
-    });
+  async #giveUp(id: string, record: JobRecord, outcome: Outcome, start?: number): Promise<Next> {
+    const end = { id, record, outcome, ...(start === undefined ? {} : { start }) };
+    const settled = await settleWithoutRun(this.#options.redis, end);
     if (settled === 'settled') this.#options.onDone(outcome);
     this.#logOf(id, record.starts).warn({ outcome, settled }, 'job ended without a run');
     return ENDED;

@@ -55,7 +55,12 @@ export async function startWorker(parts: WorkerParts): Promise<void> {
   const subscriber = connectRedis(parts.redis, 'patient', log);
   lifecycle.own('worker subscriber', subscriber, () => subscriber.disconnect());
 
-  const { engine, images } = await openEngine(self, settings);
+  const { engine, images } = await openEngine(self, settings).catch((cause: Error) => {
+    throw new Error(
+      `The engine at ${settings.engine} cannot be used: ${cause.message}. \`cofferdam doctor\` says more.`,
+      { cause },
+    );
+  });
   const count = createWorkerMetrics(parts.metrics);
   const { pool, sweep } = await createPool(self, { engine, redis, count });
   count.watch(() => pool.figures());

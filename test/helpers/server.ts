@@ -17,6 +17,8 @@ export interface ServerProcess {
   readonly key: string;
   readonly dataDir: string;
   readonly pid: number;
+  /** The id of its worker, which its sandboxes are labelled with. */
+  worker(): string;
   /** What it has logged so far. */
   log(): string;
   /** Ends it with a signal and returns its exit code; its data folder is removed. */
@@ -52,7 +54,8 @@ export async function startServer(
   };
   const url = await startedUrl(child, () => log);
   const key = env.COFFERDAM_DEV_KEY ?? readFileSync(path.join(dataDir, 'key'), 'utf8').trim();
-  return { url, key, dataDir, pid: child.pid as number, log: () => log, stop };
+  const worker = (): string => log.match(/"worker":"([^"]+)"/)?.[1] ?? '';
+  return { url, key, dataDir, pid: child.pid as number, worker, log: () => log, stop };
 }
 
 async function startedUrl(child: ChildProcess, log: () => string): Promise<string> {

@@ -32,7 +32,6 @@ const isAlive = (pid: number): boolean => {
 };
 
 export default async function setup({ provide }: TestProject): Promise<() => Promise<void>> {
-  const before = await sandboxes();
   const server = await startServer({ COFFERDAM_MAX_BODY_BYTES: String(16 * 1024 * 1024) });
   provide('server', {
     url: server.url,
@@ -43,7 +42,7 @@ export default async function setup({ provide }: TestProject): Promise<() => Pro
   return async () => {
     const children = childrenOf(server.pid);
     const code = await server.stop();
-    const left = (await sandboxes()).filter((id) => !before.includes(id));
+    const left = await sandboxes(server.worker());
     const faults = [
       ...(code === 0 ? [] : [`the server ended with ${code}`]),
       ...left.map((id) => `the sandbox ${id} is left`),

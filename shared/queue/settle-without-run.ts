@@ -1,0 +1,30 @@
+/** Settles a job of which nothing ran, or nothing is known: its result follows from its record and the outcome. */
+import type { Redis } from 'ioredis';
+import type { Outcome } from '../contract/result.ts';
+import { endWithoutRun } from './end-without-run.ts';
+import type { JobRecord } from './job-record.ts';
+import { type Settled, settleJob } from './settle.ts';
+
+export async function settleWithoutRun(
+  redis: Redis,
+  end: {
+    id: string;
+    /** As it was just read: the job is settled only while it is still in that state. */
+    record: JobRecord;
+    outcome: Outcome;
+    /** The number that `begin` gave, where this worker began it. */
+    start?: number;
+  },
+): Promise<Settled> {
+  const { id, record, outcome, start } = end;
+  const finishedAtMs = Date.now();
+  return settleJob(redis, {
+    id,
+    start: start ?? null,
+    from: record.state,
+    result: JSON.stringify(endWithoutRun({ id, record, outcome, finishedAtMs })),
+    outcome,
+    finishedAtMs,
+    retainMs: record.retainMs,
+  });
+}
