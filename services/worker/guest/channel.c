@@ -1,166 +1,170 @@
-#include "channel.h"
+#include "guest.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <string.h>
-#include <unistd.h>
-
-#include "end.h"
-
-static struct {
+struct buffer {
   unsigned char bytes[HEADER_BYTES + MAX_PAYLOAD_BYTES];
   size_t from, to;
-} in;
+};
+static struct buffer in, out;
+static void (*handler)(const struct frame *frame);
 
-static struct {
-  unsigned char bytes[HEADER_BYTES + CHUNK_BYTES];
-  size_t from, to;
-} out;
+/* A payload: so many ints, then nothing, a text (without a NUL) or bytes. */
+static const struct shape {
+  size_t ints;
+  enum { NOTHING, TEXT, BYTES } rest;
+} shapes[] = {
+  [TO_LIMITS] = { MAX_INTS, NOTHING }, [TO_FILE] = { 1, TEXT }, [TO_FILE_DATA] = { 0, BYTES },
+  [TO_CWD] = { 0, TEXT }, [TO_ENV] = { 0, TEXT }, [TO_STEP] = { 2, NOTHING },
+  [TO_ARG] = { 0, TEXT }, [TO_COLLECT] = { 0, TEXT }, [TO_RUN] = { 0, NOTHING },
+  [TO_STDIN] = { 1, BYTES }, [TO_STDIN_END] = { 1, NOTHING }, [TO_KILL] = { 1, NOTHING },
+  [TO_EXIT] = { 0, NOTHING },
+};
 
-static frame_handler *handler;
-
-void channel_open(void)
-{
+void channel_open(void) {
   for (int fd = 0; fd <= 2; fd++)
-    if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
-      end_failed("standard descriptors");
-  if (fcntl(0, F_SETFL, O_NONBLOCK) < 0 || fcntl(1, F_SETFL, O_NONBLOCK) < 0)
-    end_failed("standard descriptors");
-  /* Touched now: a page first needed when the job has filled the cgroup would put us before the OOM killer. */
+    if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 || (fd < 2 && fcntl(fd, F_SETFL, O_NONBLOCK) < 0))
+      end(END_FAILED, "standard descriptors: %m");
+  /* Touched now: a page first needed when the job has filled the cgroup would put us before the
+   * OOM killer. */
   memset(in.bytes, 1, sizeof in.bytes);
   memset(out.bytes, 1, sizeof out.bytes);
 }
 
-/* Reads what is there. No frame is longer than the buffer, and complete ones are taken out before: there is room. */
-static void fill(void)
-{
+void channel_require(const struct frame *frame, bool ok, const char *expected) {
+  if (!ok)
+    end(END_BROKEN, "broken frame of type %u: expected %s", frame->type, expected);
+}
+
+static uint64_t big_endian(const unsigned char *at, size_t count) {
+  uint64_t value = 0;
+  while (count-- > 0)
+    value = value << 8 | *at++;
+  return value;
+}
+
+/* Strict: what does not fit exactly is a broken frame. */
+static void parse(struct frame *frame, unsigned char *payload, size_t length) {
+  const struct shape *shape = &shapes[frame->type];
+  size_t ints = shape->ints * 8;
+  channel_require(frame, length == ints || (length > ints && shape->rest != NOTHING),
+                  "another length");
+  for (size_t i = 0; i < shape->ints; i++) {
+    frame->ints[i] = big_endian(payload + i * 8, 8);
+    /* The sender's integers are exact up to here; beyond it sums of times could overflow. */
+    channel_require(frame, frame->ints[i] <= (uint64_t)1 << 53, "integers up to 2^53");
+  }
+  /* One byte down, over what was read already: there is room for the NUL then. */
+  frame->length = length - ints;
+  frame->rest = memmove(payload + ints - 1, payload + ints, frame->length);
+  frame->rest[frame->length] = 0;
+  /* A NUL within would let two readers see two different names. */
+  channel_require(frame, shape->rest != TEXT || strlen(frame->rest) == frame->length, "no NUL");
+}
+
+/* The next complete frame; no frame is longer than the buffer. */
+static bool take(struct frame *frame) {
+  unsigned char *at = in.bytes + in.from;
+  size_t have = in.to - in.from;
+  if (have < HEADER_BYTES)
+    return false;
+  size_t length = (size_t)big_endian(at + 1, 4);
+  frame->type = at[0];
+  channel_require(frame, at[0] >= TO_LIMITS && at[0] <= TO_EXIT, "a known type");
+  channel_require(frame, length <= MAX_PAYLOAD_BYTES, "a shorter payload");
+  if (have < HEADER_BYTES + length)
+    return false;
+  in.from += HEADER_BYTES + length;
+  parse(frame, at + HEADER_BYTES, length);
+  return true;
+}
+
+/*
+ * Whom frames go to that arrive while we write or run; without one they wait in the buffer. With
+ * one, nothing complete is ever left there: poll() does not tell of it, and it may be a KILL.
+ */
+void channel_listen(void (*next)(const struct frame *frame)) {
+  struct frame frame;
+  handler = next;
+  while (handler && take(&frame))
+    handler(&frame);
+}
+
+static void read_in(void) {
   memmove(in.bytes, in.bytes + in.from, in.to - in.from);
   in.to -= in.from;
   in.from = 0;
   ssize_t got = read(0, in.bytes + in.to, sizeof in.bytes - in.to);
-  if (got < 0 && (errno == EAGAIN || errno == EINTR))
+  if (got < 0 && errno == EAGAIN)
     return;
   if (got <= 0 && in.to > 0)
-    end_broken("cut short by the end of stdin");
+    end(END_BROKEN, "a frame cut short by the end of stdin");
   if (got <= 0)
-    end_quietly();
+    end(END_DONE, NULL);
   in.to += (size_t)got;
 }
 
-/* The next complete frame; its payload stays in place until the next fill(). */
-static bool take(struct frame *frame)
-{
-  const unsigned char *at = in.bytes + in.from;
-  size_t have = in.to - in.from;
-  if (have < HEADER_BYTES)
-    return false;
-  size_t length = (size_t)at[1] << 24 | (size_t)at[2] << 16 | (size_t)at[3] << 8 | at[4];
-  if (at[0] < TO_LIMITS || at[0] > TO_EXIT)
-    end_broken("unknown type %u", at[0]);
-  if (length > MAX_PAYLOAD_BYTES)
-    end_broken("frame %u of %zu bytes", at[0], length);
-  if (have < HEADER_BYTES + length)
-    return false;
-  *frame = (struct frame){ at[0], at + HEADER_BYTES, length };
-  in.from += HEADER_BYTES + length;
-  return true;
-}
-
-struct frame channel_receive(void)
-{
-  struct frame frame;
-  while (!take(&frame)) {
-    struct pollfd input = { 0, POLLIN, 0 };
-    if (poll(&input, 1, -1) > 0)
-      fill();
-  }
-  return frame;
-}
-
-/* Nothing complete is ever left in the buffer: poll() tells of bytes in the pipe only, and a KILL would lie there. */
-static void handle_received(void)
-{
-  struct frame frame;
-  while (take(&frame))
-    handler(&frame);
-}
-
-void channel_listen(frame_handler *next)
-{
-  handler = next;
-  handle_received();
-}
-
-void channel_serve(void)
-{
-  fill();
-  handle_received();
-}
-
-bool channel_pending(void)
-{
-  return out.from < out.to;
-}
-
-static void append_header(uint8_t type, size_t length)
-{
-  const unsigned char header[HEADER_BYTES] = {
-    type, (unsigned char)(length >> 24), (unsigned char)(length >> 16), (unsigned char)(length >> 8),
-    (unsigned char)length,
-  };
-  memcpy(out.bytes + out.to, header, sizeof header);
-  out.to += sizeof header;
-}
-
-/* `count` ints, then `length` bytes. Waits only if the buffer is full, and while a job runs nobody lets it be. */
-void channel_send(uint8_t type, const uint64_t *ints, size_t count, const void *bytes, size_t length)
-{
-  if (sizeof out.bytes - out.to < HEADER_BYTES + count * 8 + length)
-    channel_flush();
-  append_header(type, count * 8 + length);
-  for (size_t i = 0; i < count; i++)
-    for (int shift = 56; shift >= 0; shift -= 8)
-      out.bytes[out.to++] = (unsigned char)(ints[i] >> shift);
-  if (length > 0)
-    memcpy(out.bytes + out.to, bytes, length);
-  out.to += length;
-}
-
-/* Room for CHUNK_BYTES of payload, to read into; only while nothing is pending. */
-unsigned char *channel_payload(void)
-{
-  out.from = out.to = 0;
-  return out.bytes + HEADER_BYTES;
-}
-
-void channel_commit(uint8_t type, size_t length)
-{
-  append_header(type, length);
-  out.to += length;
-}
-
-void channel_write(void)
-{
+static void write_out(void) {
   ssize_t put = write(1, out.bytes + out.from, out.to - out.from);
-  if (put < 0 && errno != EAGAIN && errno != EINTR)
-    end_quietly();
-  if (put > 0)
-    out.from += (size_t)put;
+  if (put < 0 && errno != EAGAIN)
+    end(END_DONE, NULL);
+  out.from += put > 0 ? (size_t)put : 0;
   if (out.from == out.to)
     out.from = out.to = 0;
 }
 
-/* Waits for the worker to take everything. Only with no process of the job alive; stdin is still listened to. */
-void channel_flush(void)
-{
-  while (channel_pending()) {
-    struct pollfd fds[] = { { handler ? 0 : -1, POLLIN, 0 }, { 1, POLLOUT, 0 } };
-    if (poll(fds, 2, -1) < 0)
-      continue;
-    if (fds[0].revents)
-      channel_serve();
-    if (fds[1].revents)
-      channel_write();
+bool channel_pending(void) {
+  return out.from < out.to;
+}
+
+/*
+ * Every wait of the guest: for frames both ways, in the first CHANNEL_FDS of `fds`, and for the
+ * caller's descriptors after them. Here alone SIGCHLD is let in; no other call is interrupted.
+ */
+void channel_wait(struct pollfd fds[], nfds_t count, const struct timespec *timeout) {
+  static const sigset_t none;
+  fds[0] = (struct pollfd){ in.to - in.from < sizeof in.bytes ? 0 : -1, POLLIN, 0 };
+  fds[1] = (struct pollfd){ channel_pending() ? 1 : -1, POLLOUT, 0 };
+  if (ppoll(fds, count, timeout, &none) < 0)
+    for (nfds_t i = 0; i < count; i++)
+      fds[i].revents = 0;
+  if (fds[1].revents)
+    write_out();
+  if (fds[0].revents) {
+    read_in();
+    channel_listen(handler);
   }
+}
+
+struct frame channel_receive(void) {
+  struct frame frame;
+  struct pollfd fds[CHANNEL_FDS];
+  while (!take(&frame))
+    channel_wait(fds, CHANNEL_FDS, NULL);
+  return frame;
+}
+
+/* Waits for the worker to take everything. Only with no process of the job alive. */
+void channel_flush(void) {
+  struct pollfd fds[CHANNEL_FDS];
+  while (channel_pending())
+    channel_wait(fds, CHANNEL_FDS, NULL);
+}
+
+static void append(uint64_t value, size_t count) {
+  while (count-- > 0)
+    out.bytes[out.to++] = (unsigned char)(value >> count * 8);
+}
+
+/* Waits only if the buffer is full, and while a job runs nobody lets it be. */
+void channel_send(uint8_t type, const uint64_t *ints, size_t count, const void *bytes,
+                  size_t size) {
+  if (sizeof out.bytes - out.to < HEADER_BYTES + count * 8 + size)
+    channel_flush();
+  append(type, 1);
+  append(count * 8 + size, 4);
+  for (size_t i = 0; i < count; i++)
+    append(ints[i], 8);
+  if (size > 0)
+    memcpy(out.bytes + out.to, bytes, size);
+  out.to += size;
+  write_out();
 }

@@ -1,215 +1,162 @@
 /*
- * A fork of ours is privileged until setresuid() and holds our descriptors until execve(). Nothing of the job runs
- * beside it then, and it reads nothing of the job's but the strings of the frames. The order in become_job() is the
- * argument; do not reorder it without reading every line.
+ * A fork of ours is privileged until setresuid() and holds our descriptors until execve(). Nothing
+ * of the job runs beside it then, and it reads nothing of the job's but the strings of the frames.
+ * The order in become_job() is the argument; do not reorder it without reading every line.
  */
-#include "child.h"
+#include "guest.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <grp.h>
-#include <limits.h>
-#include <signal.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/fsuid.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
-#include <unistd.h>
 
-#include "files.h"
+enum { MANY_FDS = 4096 };
 
-enum { FAILURE_FD = 3, MANY_FDS = 4096 };
+/* Shared with the fork, which is how it tells us; execve() takes it from the job's program. A new
+ * one each step, zero: no step is told of what became of another. */
+static struct failure *failure;
 
-#define DEFAULT_PATH "/usr/local/bin:/usr/bin:/bin"
-
-static int failure_fd;
-
-static _Noreturn void fail(enum stage stage)
-{
-  struct failure failure = { stage, errno };
-  ssize_t put = write(failure_fd, &failure, sizeof failure);
-  _exit(put == sizeof failure ? 127 : 126);
+static _Noreturn void fail(enum stage stage) {
+  *failure = (struct failure){ stage, errno };
+  _exit(127);
 }
 
-static void setup(int result)
-{
+static void setup(int result) {
   if (result < 0)
     fail(STAGE_SETUP);
 }
 
-/* Both limits, so that the job cannot raise its own again; never above what the container was given. */
-static int limit(int resource, uint64_t most)
-{
+/* Both limits, so that the job cannot raise its own again; never above what the container has. */
+static void limit(int resource, uint64_t most) {
   struct rlimit limit;
-  if (getrlimit(resource, &limit) < 0)
-    return -1;
-  limit.rlim_max = most < limit.rlim_max ? most : limit.rlim_max;
-  limit.rlim_cur = limit.rlim_max;
-  return setrlimit(resource, &limit);
-}
-
-static int limit_resources(const struct limits *limits)
-{
-  if (limit(RLIMIT_CORE, 0) < 0 || limit(RLIMIT_FSIZE, limits->file_bytes) < 0 ||
-      limit(RLIMIT_NOFILE, limits->open_files) < 0)
-    return -1;
-  return limit(RLIMIT_NPROC, limits->processes); /* counted per uid: right only because each sandbox has its own */
+  setup(getrlimit(resource, &limit));
+  limit.rlim_cur = limit.rlim_max = least(most, limit.rlim_max);
+  setup(setrlimit(resource, &limit));
 }
 
 /* When the cgroup is full the kernel shall take the job and never its only witness. */
-static int volunteer_for_oom(void)
-{
+static int volunteer_for_oom(void) {
   setfsuid(0); /* our /proc entry is root's alone, since we are not dumpable */
   int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-  if (fd < 0 || write(fd, "1000", 4) != 4)
-    return -1;
-  return close(fd);
+  return fd >= 0 && write(fd, "1000", 4) == 4 ? 0 : -1;
 }
 
-/* An ignored signal stays ignored over execve: the job would meet a world in which writing never raises SIGPIPE. */
-static void reset_signals(void)
-{
-  struct sigaction action = { .sa_handler = SIG_DFL };
-  sigset_t none;
+/* An ignored signal stays ignored over execve: writing would never raise SIGPIPE in the job. */
+static void reset_signals(void) {
+  static const sigset_t none;
   for (int number = 1; number < NSIG; number++)
-    sigaction(number, &action, NULL); /* fails for KILL, STOP and the library's own: they need none */
-  sigemptyset(&none);
+    signal(number, SIG_DFL); /* fails for KILL, STOP and the library's own: they need none */
   sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
 /*
- * A descriptor of ours in the job would be a way to forge frames; one the container runtime forgot could be a folder
- * of the host. Ours are close-on-exec already, which is not a reason to rely on it.
+ * A descriptor of ours in the job would be a way to forge frames; one the container runtime forgot
+ * could be a folder of the host. Ours are close-on-exec, which is not a reason to rely on it.
  */
-static int wire_descriptors(const int fds[3])
-{
+static void wire_descriptors(const int fds[3]) {
   for (int fd = 0; fd < 3; fd++)
-    if (dup2(fds[fd], fd) < 0)
-      return -1;
-  if (failure_fd != FAILURE_FD && dup3(failure_fd, FAILURE_FD, O_CLOEXEC) < 0)
-    return -1;
-  failure_fd = FAILURE_FD;
-  if (syscall(SYS_close_range, FAILURE_FD + 1, ~0U, 0) < 0) /* before Linux 5.9: one by one */
-    for (int fd = FAILURE_FD + 1; fd < MANY_FDS; fd++)
+    setup(dup2(fds[fd], fd));
+  if (syscall(SYS_close_range, 3, ~0U, 0) < 0) /* before Linux 5.9: one by one */
+    for (int fd = 3; fd < MANY_FDS; fd++)
       close(fd);
-  return 0;
 }
 
-/* Groups first: without its uid 0 the process could not give them up any more. All three ids, so that no saved one is
- * left to return to; with them go the effective and permitted capabilities. */
-static int drop_privileges(uid_t uid)
-{
-  if (setgroups(0, NULL) < 0 || setresgid(uid, uid, uid) < 0 || setresuid(uid, uid, uid) < 0)
-    return -1;
-  return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); /* no setuid file gives anything back */
+/* Groups first: without its uid 0 the process could not give them up any more. All three ids, so
+ * that no saved one is left to return to; with them go all capabilities. */
+static void drop_privileges(uid_t uid) {
+  setup(setgroups(0, NULL));
+  setup(setresgid(uid, uid, uid));
+  setup(setresuid(uid, uid, uid));
+  setup(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)); /* no setuid file gives anything back */
 }
 
-/* As the job: a folder that an earlier step closed to itself or replaced by a link is that job's own trouble. */
-static int enter(const char *cwd)
-{
-  int folder = files_open_folder(cwd);
-  if (folder < 0 || fchdir(folder) < 0)
-    return -1;
-  return close(folder);
-}
-
-static const char *search_path(char *const env[])
-{
-  for (; *env; env++)
-    if (strncmp(*env, "PATH=", 5) == 0)
-      return *env + 5;
-  return DEFAULT_PATH;
-}
-
-/* As execvp, over the job's own PATH, but a file without a known format is an error and not a shell script. */
-static void execute(char *const argv[], char *const env[])
-{
-  if (strchr(argv[0], '/')) {
+/* As execvp, but a file of no known format is an error and not a shell script in any C library. */
+static void execute(char *argv[], char *env[]) {
+  environ = env;
+  const char *path = getenv("PATH");
+  int answer = ENOENT;
+  if (strchr(argv[0], '/') || !argv[0][0]) {
     execve(argv[0], argv, env);
     return;
   }
-  int answer = ENOENT;
-  const char *folder = search_path(env);
-  for (bool more = argv[0][0] != 0; more; folder++) {
+  for (const char *folder = path ? path : "/usr/local/bin:/usr/bin:/bin"; folder;) {
     char program[PATH_MAX];
     int length = (int)strcspn(folder, ":");
-    int put = snprintf(program, sizeof program, "%.*s%s%s", length, folder, length ? "/" : "./", argv[0]);
-    if (put >= 0 && put < PATH_MAX) {
-      execve(program, argv, env);
-      if (errno == EACCES)
-        answer = EACCES;
-      else if (errno != ENOENT && errno != ENOTDIR)
-        return;
-    }
-    folder += length;
-    more = *folder == ':';
+    const char *slash = length ? "/" : "./";
+    int put = snprintf(program, sizeof program, "%.*s%s%s", length, folder, slash, argv[0]);
+    folder = folder[length] ? folder + length + 1 : NULL;
+    if (put >= PATH_MAX)
+      continue;
+    execve(program, argv, env);
+    if (errno == EACCES)
+      answer = EACCES;
+    else if (errno != ENOENT && errno != ENOTDIR)
+      return;
   }
   errno = answer;
 }
 
-static _Noreturn void become_job(const struct job *job, const struct step *step, const int fds[3])
-{
+static _Noreturn void become_job(const struct job *job, const struct step *step, const int fds[3]) {
   setup(setsid()); /* no terminal, and no signal to a group of ours */
-  setup(limit_resources(&job->limits));
+  limit(RLIMIT_CORE, 0);
+  limit(RLIMIT_FSIZE, job->limits.file_bytes);
+  limit(RLIMIT_NOFILE, job->limits.open_files);
+  limit(RLIMIT_NPROC, job->limits.processes); /* of the uid: each sandbox has its own */
   setup(volunteer_for_oom());
   reset_signals();
-  setup(wire_descriptors(fds));
+  wire_descriptors(fds);
   umask(022);
-  setup(drop_privileges(job->uid));
-  if (enter(job->cwd) < 0)
+  drop_privileges(job->uid);
+  /* As the job: a folder that an earlier step closed or replaced is that job's own trouble. */
+  int folder = files_open(job->cwd, O_PATH | O_DIRECTORY, 0);
+  if (folder < 0 || fchdir(folder) < 0)
     fail(STAGE_CWD);
-  execute(job->args.items + step->first_arg, job->env.items);
+  close(folder);
+  execute(step->argv, job->env);
   fail(STAGE_EXEC);
 }
 
-/* Non-blocking on our side only: each end of a pipe is a description of its own, and the job expects a plain one. */
-static int open_pipe(int fds[2], int ours)
-{
-  return pipe2(fds, O_CLOEXEC) < 0 ? -1 : fcntl(fds[ours], F_SETFL, O_NONBLOCK);
+/*
+ * The two ends of what becomes the job's descriptor `fd`. Non-blocking on our side only: each end
+ * is a description of its own, and the job expects a plain one. Ours must be, although we poll: a
+ * job can open the pipe once more, by /proc, and take away what we were promised.
+ */
+static bool open_ends(int fd, bool has_stdin, int *ours, int *jobs) {
+  int ends[2], our_end = fd == 0;
+  if (fd == 0 && !has_stdin)
+    return (*jobs = open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0;
+  if (pipe2(ends, O_CLOEXEC) < 0)
+    return false;
+  *ours = ends[our_end];
+  *jobs = ends[!our_end];
+  return fcntl(*ours, F_SETFL, O_NONBLOCK) == 0;
 }
 
-static void close_all(const int *fds, int count)
-{
-  for (int i = 0; i < count; i++)
-    if (fds[i] >= 0)
-      close(fds[i]);
+/* What fails is told by child_failure(). */
+pid_t child_start(const struct job *job, const struct step *step, int ours[3]) {
+  int jobs[3] = { -1, -1, -1 }, ready = 0;
+  pid_t pid = -1;
+  int shared = MAP_SHARED | MAP_ANONYMOUS;
+  failure = mmap(NULL, sizeof *failure, PROT_READ | PROT_WRITE, shared, -1, 0);
+  if (failure == MAP_FAILED)
+    end(END_FAILED, "memory shared with the fork: %m");
+  while (ready < 3 && open_ends(ready, step->has_stdin, &ours[ready], &jobs[ready]))
+    ready++;
+  if (ready == 3)
+    pid = fork();
+  if (pid == 0)
+    become_job(job, step, jobs);
+  if (pid < 0)
+    *failure = (struct failure){ STAGE_SETUP, errno };
+  for (int fd = 0; fd < 3; fd++)
+    close(jobs[fd]);
+  return pid;
 }
 
-/* Returns -1 with errno and everything closed. */
-int child_start(struct child *child, const struct job *job, const struct step *step)
-{
-  enum { READ, WRITE };
-  int in[2] = { -1, -1 }, out[2] = { -1, -1 }, err[2] = { -1, -1 }, failure[2] = { -1, -1 };
-  int ready = step->has_stdin ? open_pipe(in, WRITE) : (in[READ] = open("/dev/null", O_RDONLY | O_CLOEXEC));
-  if (ready >= 0 && open_pipe(out, READ) >= 0 && open_pipe(err, READ) >= 0 && open_pipe(failure, READ) >= 0)
-    child->pid = fork();
-  else
-    child->pid = -1;
-  if (child->pid == 0) {
-    failure_fd = failure[WRITE];
-    become_job(job, step, (const int[]){ in[READ], out[WRITE], err[WRITE] });
-  }
-  int error = errno;
-  close_all((const int[]){ in[READ], out[WRITE], err[WRITE], failure[WRITE] }, 4);
-  if (child->pid < 0)
-    close_all((const int[]){ in[WRITE], out[READ], err[READ], failure[READ] }, 4);
-  child->in = in[WRITE];
-  child->out = out[READ];
-  child->err = err[READ];
-  child->failure = failure[READ];
-  errno = error;
-  return child->pid < 0 ? -1 : 0;
-}
-
-/* After the process is gone: what it said of a set-up that failed, all zero when the program was executed. */
-struct failure child_failure(const struct child *child)
-{
-  struct failure failure = { 0 };
-  if (read(child->failure, &failure, sizeof failure) != sizeof failure)
-    failure = (struct failure){ 0 };
-  close(child->failure);
-  return failure;
+struct failure child_failure(void) {
+  struct failure copy = *failure;
+  munmap(failure, sizeof *failure);
+  return copy;
 }

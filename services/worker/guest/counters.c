@@ -1,114 +1,87 @@
 /*
- * The cgroup counts the whole tree, dead or alive, whoever its parent is; the sums of wait() miss what still runs
- * and stand in only where there is no cgroup to read. The descriptors are opened once, before the job exists.
+ * The cgroup counts the whole tree, dead or alive, whoever its parent is; the sums of wait() miss
+ * what still runs and stand in only where there is no cgroup to read. The descriptors are opened
+ * once, before the job exists.
  */
-#include "counters.h"
+#include "guest.h"
 
-#include <fcntl.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
-enum counter { CPU_NS, CPU_US, MEMORY_PEAK, OOM_KILLS, PIDS_PEAK, PIDS_NOW, FORKS_REFUSED, COUNTERS };
-
-#define CGROUP "/sys/fs/cgroup/"
-
-/* A key is the start of a line, with its space, so that oom_kill is not taken for oom_kill_disable. */
+/* Version 1, else 2. A key is the start of a line, with its space, so that oom_kill is not taken
+ * for oom_kill_disable. */
 static const struct source {
   const char *path, *key;
+  uint64_t divisor;
 } sources[COUNTERS][2] = {
-  [CPU_NS] = { { CGROUP "cpuacct/cpuacct.usage", "" } },
-  [CPU_US] = { { CGROUP "cpu.stat", "usage_usec " } },
-  [MEMORY_PEAK] = { { CGROUP "memory/memory.max_usage_in_bytes", "" }, { CGROUP "memory.peak", "" } },
-  [OOM_KILLS] = { { CGROUP "memory/memory.oom_control", "oom_kill " }, { CGROUP "memory.events", "oom_kill " } },
-  [PIDS_PEAK] = { { CGROUP "pids/pids.peak", "" }, { CGROUP "pids.peak", "" } },
-  [PIDS_NOW] = { { CGROUP "pids/pids.current", "" }, { CGROUP "pids.current", "" } },
-  [FORKS_REFUSED] = { { CGROUP "pids/pids.events", "max " }, { CGROUP "pids.events", "max " } },
+  [CPU_US] = { { "cpuacct/cpuacct.usage", "", 1000 }, { "cpu.stat", "usage_usec ", 1 } },
+  [MEMORY_PEAK] = { { "memory/memory.max_usage_in_bytes", "", 1 }, { "memory.peak", "", 1 } },
+  [OOM_KILLS] = { { "memory/memory.oom_control", "oom_kill ", 1 },
+                  { "memory.events", "oom_kill ", 1 } },
+  [FORKS_REFUSED] = { { "pids/pids.events", "max ", 1 }, { "pids.events", "max ", 1 } },
+  [PIDS_PEAK] = { { "pids/pids.peak", "", 1 }, { "pids.peak", "", 1 } },
+  [PIDS_NOW] = { { "pids/pids.current", "", 1 }, { "pids.current", "", 1 } },
 };
 
 static struct {
-  int fd;
-  const char *key;
-} opened[COUNTERS];
-static uint64_t oom_kills_before, forks_refused_before, most_processes;
+  int fd; /* -1 where this kernel or container has no such counter */
+  const struct source *source;
+  uint64_t before;
+} counters[COUNTERS];
+static uint64_t most_processes;
 
-/* False where this kernel or container has no such counter. */
-static int read_counter(enum counter counter, uint64_t *value)
-{
-  char text[4096];
-  ssize_t got = opened[counter].fd < 0 ? -1 : pread(opened[counter].fd, text, sizeof text - 1, 0);
-  if (got <= 0)
-    return 0;
-  text[got] = 0;
-  size_t key = strlen(opened[counter].key);
-  for (const char *line = text; line; line = strchr(line, '\n'), line += line != NULL)
-    if (strncmp(line, opened[counter].key, key) == 0) {
-      *value = strtoull(line + key, NULL, 10);
-      return 1;
+void counters_open(void) {
+  int folder = open("/sys/fs/cgroup", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  for (int i = 0; i < COUNTERS; i++)
+    for (int version = 0; version < 2 && counters[i].fd <= 0; version++) {
+      counters[i].source = &sources[i][version];
+      counters[i].fd = openat(folder, sources[i][version].path, O_RDONLY | O_CLOEXEC);
     }
+}
+
+static uint64_t of_dead_children(enum counter counter) {
+  struct rusage usage;
+  getrusage(RUSAGE_CHILDREN, &usage);
+  if (counter == CPU_US)
+    return (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000 +
+           (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+  return counter == MEMORY_PEAK ? (uint64_t)usage.ru_maxrss * 1024 : 0;
+}
+
+uint64_t counter_read(enum counter counter) {
+  char text[4096];
+  if (counters[counter].fd < 0)
+    return of_dead_children(counter);
+  ssize_t got = pread(counters[counter].fd, text, sizeof text - 1, 0);
+  text[got > 0 ? got : 0] = 0;
+  const struct source *source = counters[counter].source;
+  size_t key = strlen(source->key);
+  for (const char *line = text; line; line = strchr(line, '\n'), line += line != NULL)
+    if (strncmp(line, source->key, key) == 0)
+      return strtoull(line + key, NULL, 10) / source->divisor;
   return 0;
 }
 
-static uint64_t value_or_0(enum counter counter)
-{
-  uint64_t value = 0;
-  read_counter(counter, &value);
-  return value;
+void counters_begin(void) {
+  for (int i = 0; i < COUNTERS; i++)
+    counters[i].before = counter_read((enum counter)i);
 }
 
-void counters_open(void)
-{
-  for (int i = 0; i < COUNTERS; i++) {
-    opened[i].fd = -1;
-    for (int version = 0; version < 2 && opened[i].fd < 0 && sources[i][version].path; version++) {
-      opened[i].fd = open(sources[i][version].path, O_RDONLY | O_CLOEXEC);
-      opened[i].key = sources[i][version].key;
-    }
-  }
-  oom_kills_before = value_or_0(OOM_KILLS);
-  forks_refused_before = value_or_0(FORKS_REFUSED);
+/* Never below 0, whatever was read: a difference that wraps around would be a limit passed. */
+uint64_t counter_since(enum counter counter) {
+  uint64_t now = counter_read(counter);
+  return now - least(now, counters[counter].before);
 }
 
-/* Also the moment to look at the number of processes, where the kernel keeps no peak of it. */
-uint64_t counters_cpu_us(void)
-{
-  uint64_t processes = value_or_0(PIDS_NOW);
-  most_processes = processes > most_processes ? processes : most_processes;
-  uint64_t value;
-  if (read_counter(CPU_NS, &value))
-    return value / 1000;
-  if (read_counter(CPU_US, &value))
-    return value;
-  struct rusage usage;
-  getrusage(RUSAGE_CHILDREN, &usage);
-  return (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000 +
-         (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+void counters_sample_processes(void) {
+  uint64_t now = counter_read(PIDS_NOW);
+  most_processes = now > most_processes ? now : most_processes;
 }
 
-uint64_t counters_peak_memory_bytes(void)
-{
-  uint64_t value;
-  if (read_counter(MEMORY_PEAK, &value))
-    return value;
-  struct rusage usage;
-  getrusage(RUSAGE_CHILDREN, &usage);
-  return (uint64_t)usage.ru_maxrss * 1024;
-}
-
-uint64_t counters_peak_processes(void)
-{
-  uint64_t value = most_processes;
-  read_counter(PIDS_PEAK, &value);
-  return value > 0 ? value - 1 : 0; /* without ourselves */
-}
-
-uint64_t counters_oom_kills(void)
-{
-  return value_or_0(OOM_KILLS) - oom_kills_before;
-}
-
-uint64_t counters_forks_refused(void)
-{
-  return value_or_0(FORKS_REFUSED) - forks_refused_before;
+/*
+ * Without ourselves. The kernel's peak began with the threads of the container runtime, which were
+ * here before us: it is the job's only if the job went above it; else what was sampled stands in.
+ */
+uint64_t counters_peak_processes(void) {
+  uint64_t most = counter_since(PIDS_PEAK) > 0 ? counter_read(PIDS_PEAK) : most_processes;
+  return most > 1 ? most - 1 : most;
 }

@@ -1,167 +1,117 @@
 /* LIMITS (FILE FILE_DATA*)* CWD? ENV* (STEP ARG+)+ COLLECT* RUN, and nothing else. */
-#include "job.h"
+#include "guest.h"
 
-#include <errno.h>
-#include <stdlib.h>
-#include <string.h>
+static struct texts texts;
+static int file = -1; /* the one being laid out */
 
-#include "channel.h"
-#include "end.h"
-#include "files.h"
-
-static size_t text_bytes, text_count;
-
-/* Bounded in sum: our memory is the job's cgroup, and who fills it is whoever wrote the job. */
-static void push(struct texts *texts, char *text)
-{
-  text_bytes += text ? strlen(text) : 0;
-  if (text_bytes > MAX_TEXT_BYTES || ++text_count > MAX_TEXTS)
-    end_broken("more texts than a job may have");
-  if (texts->count == texts->room) {
-    texts->room = texts->room ? texts->room * 2 : 16;
-    texts->items = realloc(texts->items, texts->room * sizeof *texts->items);
-    if (!texts->items)
-      end_failed("no memory");
-  }
-  texts->items[texts->count++] = text;
+/* Every item takes a byte more than its length, so the two numbers tell where the next goes. */
+char *texts_add(struct texts *to, const char *text, size_t length) {
+  char *at = to->bytes + to->length + to->count;
+  to->length += length;
+  to->items[to->count++] = at;
+  at[length] = 0;
+  return memcpy(at, text, length);
 }
 
-/* None of these may be 0: no deadline, no timer and no pace would be the meaning, never "none allowed". */
-static uint64_t positive(struct frame *frame)
-{
-  uint64_t value = frame_int(frame);
-  if (value == 0)
-    end_broken("frame %u has a limit of 0", frame->type);
-  return value;
+/* In the order they come, each list ended by a NULL: so they are ready for execve(). Bounded in
+ * sum: our memory is the job's cgroup, and who fills it is whoever wrote the job. */
+static char *keep(const struct frame *frame) {
+  channel_require(frame, texts.count < MAX_TEXTS, "fewer texts");
+  channel_require(frame, texts.length + frame->length <= MAX_TEXT_BYTES, "less text");
+  return texts_add(&texts, frame->rest, frame->length);
 }
 
-static uint64_t at_most(struct frame *frame, uint64_t most)
-{
-  uint64_t value = frame_int(frame);
-  if (value > most)
-    end_broken("frame %u has %llu where at most %llu may be", frame->type, (unsigned long long)value,
-               (unsigned long long)most);
-  return value;
+/* Where the next list begins, once the one before it is ended. */
+static char **next_list(void) {
+  texts.items[texts.count++] = NULL;
+  return texts.items + texts.count;
 }
 
-static void parse_limits(struct limits *limits, struct frame *frame)
-{
-  limits->wall_ms = positive(frame);
-  limits->cpu_ms = positive(frame);
-  limits->cpu_milli = positive(frame);
-  limits->open_files = frame_int(frame);
-  limits->processes = frame_int(frame);
-  limits->file_bytes = frame_int(frame);
-  limits->stdout_bytes = frame_int(frame);
-  limits->stderr_bytes = frame_int(frame);
-  limits->stream_bytes = frame_int(frame);
-  limits->truncate = at_most(frame, TRUNCATE_BOTH);
-  limits->artifact_bytes = frame_int(frame);
-  limits->artifact_count = frame_int(frame);
-  limits->life_ms = positive(frame);
-}
-
-/* What cannot be laid out is a result for the worker, told at RUN; the rest of the frames is then only parsed. */
-static void refuse(struct job *job, enum stage stage)
-{
-  if (job->refused)
+/* What cannot be laid out is a result for the worker, told at RUN; the rest is then in vain. */
+static void lay_out(struct job *job, enum stage stage, int result) {
+  if (result >= 0 || job->refused)
     return;
   job->refused = stage;
   job->refused_errno = errno;
 }
 
-static void parse_file(struct job *job, struct frame *frame)
-{
-  bool executable = at_most(frame, 1);
-  char *path = frame_text(frame);
-  if (!job->refused && files_create(path, executable) < 0)
-    refuse(job, STAGE_FILES);
-  free(path);
+static int append(const char *bytes, size_t length) {
+  ssize_t put = 0;
+  for (; length > 0 && put >= 0; bytes += put, length -= (size_t)put)
+    put = write(file, bytes, length);
+  return put < 0 ? -1 : 0;
 }
 
-static void parse_file_data(struct job *job, struct frame *frame)
-{
-  if (!job->refused && files_append(frame->payload, frame->length) < 0)
-    refuse(job, STAGE_FILES);
-  frame->length = 0;
+static void parse_limits(struct job *job, const struct frame *frame) {
+  struct limits *limits = &job->limits;
+  _Static_assert(sizeof *limits == sizeof frame->ints, "the fields are those of the frame");
+  memcpy(limits, frame->ints, sizeof *limits);
+  channel_require(frame, limits->truncate <= TRUNCATE_BOTH, "a known way to truncate");
+  /* No deadline, no timer and no pace would be the meaning of 0, never "none allowed". */
+  channel_require(frame, limits->wall_ms && limits->cpu_ms && limits->cpu_milli && limits->life_ms,
+                  "times of at least 1");
+  end_after(limits->life_ms);
 }
 
-static void parse_cwd(struct job *job, struct frame *frame)
-{
-  job->cwd = frame_text(frame);
-  if (!job->refused && files_create_folder(job->cwd) < 0)
-    refuse(job, STAGE_CWD);
+static void parse_step(struct job *job, const struct frame *frame) {
+  channel_require(frame, job->step_count < MAX_STEPS, "fewer steps");
+  channel_require(frame, frame->ints[0] > 0 && frame->ints[1] <= 1, "a timeout, and 0 or 1");
+  job->steps[job->step_count++] =
+      (struct step){ .timeout_ms = frame->ints[0], .has_stdin = frame->ints[1], next_list() };
 }
 
-static void parse_env(struct job *job, struct frame *frame)
-{
-  char *variable = frame_text(frame);
-  if (strcspn(variable, "=") == 0 || !strchr(variable, '='))
-    end_broken("a variable without a name");
-  push(&job->env, variable);
-}
-
-static void parse_step(struct job *job, struct frame *frame)
-{
-  if (job->step_count == MAX_STEPS)
-    end_broken("more than %d steps", MAX_STEPS);
-  struct step *step = &job->steps[job->step_count++];
-  step->timeout_ms = positive(frame);
-  step->has_stdin = at_most(frame, 1);
-  if (job->args.count > 0)
-    push(&job->args, NULL);
-  step->first_arg = job->args.count;
+static void parse(struct job *job, const struct frame *frame) {
+  switch (frame->type) {
+  case TO_LIMITS: parse_limits(job, frame); break;
+  case TO_FILE:
+    channel_require(frame, frame->ints[0] <= 1, "0 or 1");
+    file = files_open(frame->rest, O_WRONLY | O_CREAT | O_EXCL, frame->ints[0] ? 0755 : 0644);
+    lay_out(job, STAGE_FILES, file);
+    break;
+  case TO_FILE_DATA: lay_out(job, STAGE_FILES, append(frame->rest, frame->length)); break;
+  case TO_CWD:
+    job->cwd = keep(frame);
+    job->env = texts.items + texts.count;
+    file = files_open(job->cwd, O_PATH | O_DIRECTORY | O_CREAT, 0);
+    lay_out(job, STAGE_CWD, file);
+    break;
+  case TO_ENV:
+    channel_require(frame, frame->rest[0] != '=' && strchr(frame->rest, '='), "NAME=VALUE");
+    keep(frame);
+    break;
+  case TO_STEP: parse_step(job, frame); break;
+  case TO_ARG:
+  case TO_COLLECT: keep(frame); break;
+  default: break; /* RUN */
+  }
 }
 
 /* Which types may follow which; a row is the last frame, a bit what may come after it. */
-static bool in_order(uint8_t last, uint8_t next)
-{
-  enum { STEPS = 1 << TO_STEP, ENVS = 1 << TO_ENV | STEPS, CWDS = 1 << TO_CWD | ENVS, FILES = 1 << TO_FILE | CWDS };
+static bool in_order(uint8_t last, uint8_t next) {
+  enum { STEPS = 1 << TO_STEP, ENVS = 1 << TO_ENV | STEPS, CWDS = 1 << TO_CWD | ENVS };
+  enum { FILES = 1 << TO_FILE | CWDS, DATA = 1 << TO_FILE_DATA };
+  enum { ENDS = 1 << TO_COLLECT | 1 << TO_RUN };
   static const uint16_t may_follow[TO_RUN] = {
-    [0] = 1 << TO_LIMITS,
-    [TO_LIMITS] = FILES,
-    [TO_FILE] = FILES | 1 << TO_FILE_DATA,
-    [TO_FILE_DATA] = FILES | 1 << TO_FILE_DATA,
-    [TO_CWD] = ENVS,
-    [TO_ENV] = ENVS,
-    [TO_STEP] = 1 << TO_ARG,
-    [TO_ARG] = STEPS | 1 << TO_ARG | 1 << TO_COLLECT | 1 << TO_RUN,
-    [TO_COLLECT] = 1 << TO_COLLECT | 1 << TO_RUN,
+    [0] = 1 << TO_LIMITS, [TO_LIMITS] = FILES, [TO_FILE] = FILES | DATA,
+    [TO_FILE_DATA] = FILES | DATA, [TO_CWD] = ENVS, [TO_ENV] = ENVS, [TO_STEP] = 1 << TO_ARG,
+    [TO_ARG] = STEPS | 1 << TO_ARG | ENDS, [TO_COLLECT] = ENDS,
   };
   return may_follow[last] >> next & 1;
 }
 
-static void parse(struct job *job, struct frame *frame)
-{
-  if (frame->type != TO_FILE_DATA)
-    files_close(); /* before the first step: a program still open for writing cannot be executed */
-  switch (frame->type) {
-  case TO_LIMITS:
-    parse_limits(&job->limits, frame);
-    end_after(job->limits.life_ms);
-    break;
-  case TO_FILE: parse_file(job, frame); break;
-  case TO_FILE_DATA: parse_file_data(job, frame); break;
-  case TO_CWD: parse_cwd(job, frame); break;
-  case TO_ENV: parse_env(job, frame); break;
-  case TO_STEP: parse_step(job, frame); break;
-  case TO_ARG: push(&job->args, frame_text(frame)); break;
-  case TO_COLLECT: push(&job->globs, frame_text(frame)); break;
-  default: break; /* RUN */
-  }
-  frame_end(frame);
-}
-
-void job_receive(struct job *job)
-{
-  uint8_t last = 0;
-  while (last != TO_RUN) {
+void job_receive(struct job *job) {
+  job->env = texts.items;
+  for (uint8_t last = 0; last != TO_RUN;) {
     struct frame frame = channel_receive();
-    if (!in_order(last, frame.type))
-      end_broken("frame %u after frame %u", frame.type, last);
-    last = frame.type;
+    channel_require(&frame, in_order(last, frame.type), "another type here");
+    if (frame.type != TO_FILE_DATA && file >= 0) {
+      close(file); /* in any case before the first step: what is open for writing cannot be run */
+      file = -1;
+    }
+    if (last == TO_ARG && (frame.type == TO_COLLECT || frame.type == TO_RUN))
+      job->globs = next_list();
     parse(job, &frame);
+    last = frame.type;
   }
-  push(&job->args, NULL);
-  push(&job->env, NULL);
+  next_list();
 }

@@ -1,54 +1,37 @@
-#include "output.h"
+#include "guest.h"
 
-#include <errno.h>
-#include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
-#include "channel.h"
-#include "end.h"
-
-struct stream stream_open(int fd, uint8_t head_type, uint64_t cap, uint64_t truncate, uint64_t hard_bytes)
-{
+struct stream stream_open(int fd, uint8_t head_type, uint64_t cap, uint64_t truncate) {
   uint64_t tail = truncate == TRUNCATE_HEAD ? 0 : truncate == TRUNCATE_TAIL ? cap : cap / 2;
   return (struct stream){
     .fd = fd,
     .head_type = head_type,
     .tail_type = (uint8_t)(head_type + FROM_STDOUT_TAIL - FROM_STDOUT),
-    .head_left = cap - tail,
+    .head_bytes = cap - tail,
     .tail_bytes = tail,
-    .hard_bytes = hard_bytes,
   };
 }
 
-/* Overwrites the oldest. The ring is reserved at its first byte and costs only the pages that were ever written. */
-static void keep(struct stream *stream, const unsigned char *bytes, size_t length)
-{
-  if (!stream->ring) {
+/* Overwrites the oldest. Reserved at its first byte; costs only the pages that are written. */
+static void keep(struct stream *stream, const unsigned char *bytes, size_t length) {
+  if (!stream->ring)
     stream->ring = mmap(NULL, stream->tail_bytes, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (stream->ring == MAP_FAILED)
-      end_failed("memory for the tail of a stream");
-  }
-  while (length > 0) {
-    uint64_t at = stream->after_head % stream->tail_bytes;
-    size_t part = length < stream->tail_bytes - at ? length : (size_t)(stream->tail_bytes - at);
+  if (stream->ring == MAP_FAILED)
+    end(END_FAILED, "memory for the tail of a stream: %m");
+  for (size_t part; length > 0; bytes += part, length -= part, stream->past_head += part) {
+    uint64_t at = stream->past_head % stream->tail_bytes;
+    part = (size_t)least(length, stream->tail_bytes - at);
     memcpy(stream->ring + at, bytes, part);
-    bytes += part;
-    length -= part;
-    stream->after_head += part;
   }
 }
 
-/*
- * One read of the job's pipe, straight into the frame that carries it; never called with a frame pending. False when
- * there is nothing (more) to read.
- */
-bool stream_pump(struct stream *stream)
-{
-  unsigned char *bytes = channel_payload();
-  ssize_t got = read(stream->fd, bytes, CHUNK_BYTES);
-  if (got < 0 && (errno == EAGAIN || errno == EINTR))
+/* One read of the job's pipe; never with a frame pending. False when nothing (more) is there. */
+bool stream_pump(struct stream *stream) {
+  static unsigned char chunk[CHUNK_BYTES];
+  ssize_t got = read(stream->fd, chunk, sizeof chunk);
+  if (got < 0 && errno == EAGAIN)
     return false;
   if (got <= 0) {
     close(stream->fd);
@@ -56,29 +39,23 @@ bool stream_pump(struct stream *stream)
     return false;
   }
   size_t length = (size_t)got;
-  size_t head = length < stream->head_left ? length : (size_t)stream->head_left;
+  uint64_t head_left = stream->head_bytes - least(stream->total, stream->head_bytes);
+  size_t head = (size_t)least(length, head_left);
   stream->total += length;
-  stream->head_left -= head;
+  if (head > 0)
+    channel_send(stream->head_type, NO_INTS, chunk, head);
   if (length > head && stream->tail_bytes > 0)
-    keep(stream, bytes + head, length - head);
-  if (head > 0) {
-    channel_commit(stream->head_type, head);
-    channel_write();
-  }
+    keep(stream, chunk + head, length - head);
   return true;
 }
 
-/* Sends the kept tail and gives everything back. Only with no process of the job alive: it waits for the worker. */
-void stream_close(struct stream *stream)
-{
-  uint64_t kept = stream->after_head < stream->tail_bytes ? stream->after_head : stream->tail_bytes;
-  for (uint64_t from = stream->after_head - kept; from < stream->after_head;) {
+/* Sends the kept tail and gives all back. Only with no process of the job alive: it waits. */
+void stream_close(struct stream *stream) {
+  uint64_t from = stream->past_head - least(stream->past_head, stream->tail_bytes);
+  for (uint64_t part; from < stream->past_head; from += part) {
     uint64_t at = from % stream->tail_bytes;
-    uint64_t part = stream->after_head - from;
-    part = part < stream->tail_bytes - at ? part : stream->tail_bytes - at;
-    part = part < CHUNK_BYTES ? part : CHUNK_BYTES;
-    channel_send(stream->tail_type, NULL, 0, stream->ring + at, (size_t)part);
-    from += part;
+    part = least(least(stream->past_head - from, stream->tail_bytes - at), CHUNK_BYTES);
+    channel_send(stream->tail_type, NO_INTS, stream->ring + at, (size_t)part);
   }
   if (stream->ring)
     munmap(stream->ring, stream->tail_bytes);

@@ -5,7 +5,8 @@ import * as protocol from '../../../services/worker/protocol/frame.ts';
 
 const folder = join(import.meta.dirname, '../../../services/worker/guest');
 const header = readFileSync(join(folder, 'frame.h'), 'utf8');
-const page = readFileSync(join(folder, 'README.md'), 'utf8');
+/** The tables' cells are padded to line up; here a space is a space. */
+const page = readFileSync(join(folder, 'README.md'), 'utf8').replaceAll(/ +/g, ' ');
 
 /** The members of `enum name` (any enum without a name), their prefix removed. */
 function enumOf(name: string, prefix: string): Record<string, number> {
@@ -30,7 +31,11 @@ function table(head: string): string[][] {
 
 const typesOf = (title: string) => {
   const section = page.slice(page.indexOf(title));
-  const rows = [...section.slice(0, section.indexOf('\n\n')).matchAll(/^\| (\d+) \| (\w+) \|/gm)];
+  const rows = [
+    ...section
+      .slice(0, section.indexOf('\n\n', section.indexOf('|')))
+      .matchAll(/^\| (\d+) \| (\w+) \|/gm),
+  ];
   return Object.fromEntries(rows.map(([, value, name]) => [name, Number(value)]));
 };
 

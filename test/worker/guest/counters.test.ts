@@ -44,12 +44,13 @@ describe.each(BINARIES)('%s', (binary) => {
     cpu(6_500_000);
     write('memory.events', 'low 0\nhigh 0\nmax 9\noom 3\noom_kill 5\noom_group_kill 0\n');
     write('pids.events', 'max 10\n');
+    write('pids.peak', '14\n');
     const report = await collect(guest, job);
     expect(lastStep(report).cpuUs).toBe(1_500_000);
     expect(report.done).toEqual({
       cpuUs: 1_500_000,
       peakMemoryBytes: 77_000_000,
-      peakProcesses: 11,
+      peakProcesses: 13,
       oomKills: 3,
       forksRefused: 6,
     });
@@ -73,6 +74,25 @@ describe.each(BINARIES)('%s', (binary) => {
     write('pids/pids.current', '9\n');
     const report = await runJob({ binary, cgroupFolder }, {});
     expect(report.done.peakProcesses).toBe(8);
+  });
+
+  it('a peak of version 2 from before the job has the current number looked at', async () => {
+    version2();
+    expect((await runJob({ binary, cgroupFolder }, {})).done.peakProcesses).toBe(2);
+  });
+
+  it('processes from before the guest are not the job’s', async () => {
+    const peakOf = async (script: string) =>
+      (await runJob({ binary, processesBefore: 20 }, { steps: [sh(script)] })).done.peakProcesses;
+    expect(await peakOf('exec true')).toBe(1);
+    const five = await peakOf('for i in 1 2 3 4; do sleep 0.5 & done; echo; wait');
+    expect(five).toBe(5);
+    expect(await peakOf('for i in $(seq 30); do sleep 0.5 & done; wait')).toBe(31);
+  });
+
+  it('a job that was refused had no process', async () => {
+    const { done } = await runJob({ binary }, { files: [{ path: '..' }] });
+    expect(done.peakProcesses).toBe(0);
   });
 
   it('without a cgroup the sums of the dead children stand in', async () => {

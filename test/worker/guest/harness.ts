@@ -39,6 +39,8 @@ export type Options = {
   readonly cgroupFolder?: string;
   /** Written to the new cgroup's files before the guest starts. */
   readonly cgroup?: Readonly<Record<string, string>>;
+  /** So many processes ran in the new cgroup before the guest, as a container runtime's threads do. */
+  readonly processesBefore?: number;
 };
 
 const running = new Set<Guest>();
@@ -67,6 +69,8 @@ export class Guest {
     this.uid = 200_000 + (process.pid % 10_000) * 1000 + (number % 1000);
     if (options.cgroupFolder === undefined)
       this.#cgroup = createCgroup(`guest-test-${process.pid}-${number}`, options.cgroup ?? {});
+    if (this.#cgroup && options.processesBefore)
+      runProcesses(this.#cgroup, options.processesBefore);
     const sandbox = [
       join(import.meta.dirname, 'sandbox.sh'),
       join(REPOSITORY, options.binary),
@@ -189,6 +193,12 @@ function createCgroup(name: string, settings: Readonly<Record<string, string>>):
   for (const [file, value] of Object.entries(settings))
     writeFileSync(`/sys/fs/cgroup/${file.split('.')[0]}/${name}/${file}`, value);
   return name;
+}
+
+function runProcesses(cgroup: string, count: number): void {
+  const script = `echo 0 >/sys/fs/cgroup/pids/${cgroup}/cgroup.procs
+for i in $(seq ${count - 1}); do sleep 60 & all="$all $!"; done; kill $all; wait`;
+  execFileSync('sh', ['-c', script]);
 }
 
 /** The kernel lets go of a dead process's cgroup a moment after its parent was told. */
