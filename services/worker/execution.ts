@@ -35,6 +35,7 @@ export interface Execution {
   readonly skipped: readonly SkippedArtifact[];
   readonly startedAtMs: number | undefined;
   readonly error: Error | undefined;
+  readonly diedOfMemory: boolean;
 }
 
 export async function execute(
@@ -70,7 +71,10 @@ export async function execute(
     deadline.signal.removeEventListener('abort', end);
     deadline.clear();
   }
-  return { report, error, ...gathered.finish(report) };
+  // A job can make the kernel take the guest in its place: that is still the job's memory, and no loss of ours.
+  const isLost = report === undefined && deadline.cause === undefined;
+  const diedOfMemory = isLost && (await sandbox.diedOfMemory());
+  return { report, error, diedOfMemory, ...gathered.finish(report) };
 }
 
 interface OpenArtifact {
@@ -91,7 +95,7 @@ const SKIPPED_SHOWN = 100;
 /** Bounded whatever the guest sends: past a limit it throws, and the session fails. */
 function createGathering(spec: JobSpec): {
   sink: GuestSink;
-  finish(report: GuestReport | undefined): Omit<Execution, 'report' | 'error'>;
+  finish(report: GuestReport | undefined): Omit<Execution, 'report' | 'error' | 'diedOfMemory'>;
 } {
   const captures: { stdout: Capture; stderr: Capture }[] = [];
   const artifacts: OpenArtifact[] = [];

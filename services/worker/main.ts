@@ -9,7 +9,7 @@ import type { Log } from '../../shared/log.ts';
 import type { Metrics } from '../../shared/metrics.ts';
 import { requireUsableRedis } from '../../shared/queue/check.ts';
 import { connectRedis, type RedisAddress } from '../../shared/queue/connection.ts';
-import { livingWorkers } from '../../shared/queue/workers.ts';
+import { livingWorkers, readInstallation } from '../../shared/queue/workers.ts';
 import { Attempts } from './attempts.ts';
 import { type WorkerConfig, workerConfig } from './config.ts';
 import { createConsumer } from './consumer.ts';
@@ -38,6 +38,7 @@ export interface WorkerParts {
 
 interface Identity {
   readonly worker: string;
+  readonly installation: string;
   readonly config: WorkerConfig;
   readonly log: Log;
 }
@@ -47,11 +48,11 @@ export async function startWorker(parts: WorkerParts): Promise<void> {
   const config = workerConfig(settings);
   const worker = `${os.hostname()}-${randomBytes(4).toString('hex')}`;
   const log = parts.log.child({ worker });
-  const self: Identity = { worker, config, log };
 
   const redis = connectRedis(parts.redis, 'patient', log);
   lifecycle.own('worker redis', redis, () => redis.disconnect());
   await requireUsableRedis(redis);
+  const self: Identity = { worker, installation: await readInstallation(redis), config, log };
   const subscriber = connectRedis(parts.redis, 'patient', log);
   lifecycle.own('worker subscriber', subscriber, () => subscriber.disconnect());
 
@@ -95,7 +96,7 @@ export async function startWorker(parts: WorkerParts): Promise<void> {
 }
 
 async function openEngine(
-  { worker, config, log }: Identity,
+  { worker, installation, config, log }: Identity,
   settings: Settings,
 ): Promise<{ engine: SandboxEngine; images: ImageStore }> {
   const images = createImageStore({
@@ -108,6 +109,7 @@ async function openEngine(
   const engine = await createDockerEngine({
     address: config.engine,
     worker,
+    installation,
     idleSeconds: config.idleSeconds,
     maxOpenFiles: config.maxOpenFiles,
     imageOf: images.imageOf,
@@ -117,7 +119,7 @@ async function openEngine(
 }
 
 async function createPool(
-  { worker, config, log }: Identity,
+  { worker, installation, config, log }: Identity,
   { engine, redis, count }: { engine: SandboxEngine; redis: Redis; count: WorkerMetrics },
 ) {
   const listed = await engine.list();
@@ -139,6 +141,7 @@ async function createPool(
     engine,
     gate,
     worker,
+    installation,
     owns: (nonce) => pool.owns(nonce),
     livingOf: (ids) => livingWorkers(redis, ids),
     onSwept: (gone) => count.swept(gone),

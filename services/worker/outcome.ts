@@ -11,15 +11,18 @@ export interface Evidence {
   readonly cause: EndCause | undefined;
   /** What the guest reported; undefined when it was lost before. */
   readonly report: GuestReport | undefined;
+  /** The kernel ended the whole sandbox for its memory. */
+  readonly diedOfMemory: boolean;
   /** How many steps the job has. */
   readonly stepCount: number;
 }
 
-export function outcomeOf({ cause, report, stepCount }: Evidence): Outcome {
+export function outcomeOf({ cause, report, diedOfMemory, stepCount }: Evidence): Outcome {
   if (cause?.kind === 'cancelled' && !hasEndedByItself(report, stepCount)) {
     return { kind: 'cancelled', by: cause.by };
   }
   if (report === undefined) {
+    if (cause === undefined && diedOfMemory) return { kind: 'out_of_memory' };
     switch (cause?.kind) {
       case 'unresponsive':
         return { kind: 'lost', cause: 'sandbox_unresponsive' };

@@ -29,6 +29,7 @@ export async function runJob(
   const outcome = outcomeOf({
     cause: tools.deadline.cause,
     report: execution.report,
+    diedOfMemory: execution.diedOfMemory,
     stepCount: spec.steps.length,
   });
   return { outcome, execution, sandbox };

@@ -26,6 +26,8 @@ export const keys = {
   running: () => `${PREFIX}:running`,
   /** String with a time to live: a live worker's account of itself. */
   worker: (id: string) => `${PREFIX}:worker:${id}`,
+  /** String: the name of everything that shares this Redis. */
+  installation: () => `${PREFIX}:installation`,
   /** Sorted set: ids of workers by when they last spoke. */
   workers: () => `${PREFIX}:workers`,
 } as const;

@@ -1,4 +1,5 @@
 /** The workers that live, as they last said themselves. */
+import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { z } from 'zod';
 import { keys } from './keys.ts';
@@ -20,6 +21,12 @@ const workerAccount = z.object({
 });
 
 export type WorkerAccount = z.infer<typeof workerAccount>;
+
+/** The name of everything that shares this Redis; the first worker makes it. */
+export async function readInstallation(redis: Redis): Promise<string> {
+  await redis.setnx(keys.installation(), randomUUID());
+  return (await redis.get(keys.installation())) ?? '';
+}
 
 /** Those of these workers whose heartbeat is still there. */
 export async function livingWorkers(

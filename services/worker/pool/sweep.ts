@@ -1,6 +1,6 @@
 /**
- * Removes what no live worker owns: sandboxes of workers that died, and any that outlived its own deadline. At the
- * start of a worker and every ten seconds; containers without our labels are never looked at.
+ * Removes what no live worker owns: sandboxes of workers that died, and any that outlived its own deadline, whoever
+ * made it. At the start of a worker and every ten seconds; containers without our labels are never looked at.
  */
 import type { Log } from '../../../shared/log.ts';
 import type { ListedSandbox, SandboxEngine } from '../sandbox/sandbox.ts';
@@ -18,6 +18,7 @@ export function createSweep(options: {
   engine: SandboxEngine;
   gate: EngineGate;
   worker: string;
+  installation: string;
   owns: (nonce: string) => boolean;
   /** Which of these workers live; rejects when that cannot be known now. */
   livingOf: (workers: readonly string[]) => Promise<ReadonlySet<string>>;
@@ -31,12 +32,15 @@ export function createSweep(options: {
   const isOrphan = (sandbox: ListedSandbox, living: ReadonlySet<string> | undefined): boolean => {
     if (sandbox.worker === worker) return !owns(sandbox.nonce);
     if (sandbox.deadlineMs + DEADLINE_GRACE_MS < Date.now()) return true;
+    // Whether a worker of another installation lives is known to another Redis.
+    if (sandbox.installation !== options.installation) return false;
     return living !== undefined && !living.has(sandbox.worker);
   };
 
   const sweepOnce = async (): Promise<void> => {
     const listed = await engine.list();
-    const others = [...new Set(listed.map((one) => one.worker))].filter((id) => id !== worker);
+    const neighbours = listed.filter((one) => one.installation === options.installation);
+    const others = [...new Set(neighbours.map((one) => one.worker))].filter((id) => id !== worker);
     // Without Redis nobody can say who lives: only our own and the overdue are judged.
     const living = await options.livingOf(others).catch(() => undefined);
     const orphans = listed.filter((sandbox) => isOrphan(sandbox, living));

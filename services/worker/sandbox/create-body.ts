@@ -8,6 +8,7 @@ const MIB = 1024 * 1024;
 
 export const LABEL = {
   worker: 'cofferdam.worker',
+  installation: 'cofferdam.installation',
   nonce: 'cofferdam.nonce',
   uid: 'cofferdam.uid',
   deadline: 'cofferdam.deadline',
@@ -54,6 +55,8 @@ const MASKED_PATHS = [
   '/proc/kcore',
   '/proc/keys',
   '/proc/latency_stats',
+  '/proc/locks',
+  '/proc/pressure',
   '/proc/sched_debug',
   '/proc/scsi',
   '/proc/timer_list',
@@ -82,7 +85,13 @@ const READONLY_PATHS = ['/proc/bus', '/proc/fs', '/proc/irq', '/proc/sys', '/pro
 
 export function createBody(
   order: Order,
-  from: { image: string; worker: string; idleSeconds: number; facts: EngineFacts },
+  from: {
+    image: string;
+    worker: string;
+    installation: string;
+    idleSeconds: number;
+    facts: EngineFacts;
+  },
 ) {
   const { shape, uid } = order;
   const memoryBytes = shape.memoryMb * MIB;
@@ -112,6 +121,7 @@ export function createBody(
     Volumes: {},
     Labels: {
       [LABEL.worker]: from.worker,
+      [LABEL.installation]: from.installation,
       [LABEL.nonce]: order.nonce,
       [LABEL.uid]: String(uid),
       [LABEL.deadline]: String(order.deadlineMs),

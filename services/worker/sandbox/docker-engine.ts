@@ -8,6 +8,7 @@ import { createDemux } from './demux.ts';
 import {
   CALL_TIMEOUT_MS,
   type Docker,
+  diedOfMemory,
   limited,
   openDocker,
   removeContainer,
@@ -30,6 +31,8 @@ const STDERR_BYTES = 2048;
 export interface DockerEngineOptions {
   readonly address: EngineAddress;
   readonly worker: string;
+  /** The queue that the worker belongs to: others on this engine are none of its business. */
+  readonly installation: string;
   readonly idleSeconds: number;
   readonly maxOpenFiles: number;
   readonly imageOf: (name: string) => { tag: string; digest: string };
@@ -54,7 +57,9 @@ export async function createDockerEngine(options: DockerEngineOptions): Promise<
         // Attached before the start: nothing that the guest says can be missed.
         socket = await attach(options.address, container.id, CALL_TIMEOUT_MS);
         const known = { ...order, id: container.id, imageDigest: image.digest };
-        const sandbox = converse(socket, known, options.log);
+        const sandbox = converse(socket, known, options.log, () =>
+          diedOfMemory(docker, container.id),
+        );
         await container.start(within(CALL_TIMEOUT_MS));
         await limited(sandbox.session.ready, HELLO_TIMEOUT_MS);
         return sandbox;
@@ -87,6 +92,7 @@ function converse(
   socket: Socket,
   known: Order & { id: string; imageDigest: string },
   log: Log,
+  diedOfMemory: () => Promise<boolean>,
 ): Sandbox {
   const session = new GuestSession(socket);
   let stderr = '';
@@ -127,6 +133,7 @@ function converse(
     createdAtMs: Date.now(),
     session,
     closed,
+    diedOfMemory,
     disconnect: () => socket.destroy(),
   };
 }
@@ -140,6 +147,7 @@ async function listContainers(docker: Docker): Promise<ListedSandbox[]> {
   return containers.map(({ Labels }) => ({
     nonce: Labels[LABEL.nonce] ?? '',
     worker: Labels[LABEL.worker] ?? '',
+    installation: Labels[LABEL.installation] ?? '',
     uid: Number(Labels[LABEL.uid] ?? 0),
     deadlineMs: Number(Labels[LABEL.deadline] ?? 0),
   }));

@@ -8,6 +8,8 @@ import type { EngineAddress } from './attach.ts';
 export type { Docker };
 
 export const CALL_TIMEOUT_MS = 15_000;
+/** The engine hears of an end a little after the stream closed. */
+const END_SEEN_WITHIN_MS = 2_000;
 const GONE_POLL_MS = 50;
 
 /** `unix:///path` or `tcp://host:port` → where to connect. */
@@ -43,6 +45,22 @@ export async function limited<T>(call: Promise<T>, withinMs: number): Promise<T>
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** Whether a container has ended, or is just ending, because the kernel killed in it for memory. */
+export async function diedOfMemory(docker: Docker, id: string): Promise<boolean> {
+  const container = docker.getContainer(id);
+  const deadline = Date.now() + END_SEEN_WITHIN_MS;
+  while (Date.now() < deadline) {
+    try {
+      const { State } = await container.inspect(within(CALL_TIMEOUT_MS));
+      if (!State.Running) return State.OOMKilled;
+    } catch {
+      return false; // removed by somebody, or the engine is away: nothing is known
+    }
+    await new Promise((resolve) => setTimeout(resolve, GONE_POLL_MS));
+  }
+  return false;
 }
 
 /** Removes by force and returns once the engine knows nothing of it any more. */

@@ -46,6 +46,8 @@ export interface Sandbox {
   readonly session: GuestSession;
   /** Resolves once the stream to the guest is gone. */
   readonly closed: Promise<void>;
+  /** Whether the kernel ended the sandbox as a whole for its memory: the guest then could not say so. */
+  diedOfMemory(): Promise<boolean>;
   /** Drops the stream; the guest ends on it. Must come before a removal: a stalled reader makes one hang. */
   disconnect(): void;
 }
@@ -61,6 +63,7 @@ export interface Order {
 export interface ListedSandbox {
   readonly nonce: string;
   readonly worker: string;
+  readonly installation: string;
   readonly uid: number;
   readonly deadlineMs: number;
 }

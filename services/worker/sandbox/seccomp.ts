@@ -44,7 +44,7 @@ const ALLOWED = words(`
   lremovexattr lseek lsetxattr lstat madvise map_shadow_stack membarrier memfd_create mkdir mkdirat mknod mknodat mlock
   mlock2 mlockall mmap mprotect mq_getsetattr mq_notify mq_open mq_timedreceive mq_timedsend mq_unlink mremap mseal
   msgctl msgget msgrcv msgsnd msync munlock munlockall munmap nanosleep newfstatat open openat openat2 pause pidfd_open
-  pidfd_send_signal pipe pipe2 pkey_alloc pkey_free pkey_mprotect poll ppoll prctl pread64 preadv preadv2 prlimit64
+  pidfd_send_signal pipe pipe2 pkey_alloc pkey_free pkey_mprotect poll ppoll pread64 preadv preadv2 prlimit64
   process_mrelease pselect6 pwrite64 pwritev pwritev2 read readahead readlink readlinkat readv recvfrom recvmmsg recvmsg
   removexattr rename renameat renameat2 restart_syscall rmdir rseq rt_sigaction rt_sigpending rt_sigprocmask
   rt_sigqueueinfo rt_sigreturn rt_sigsuspend rt_sigtimedwait rt_tgsigqueueinfo sched_getaffinity sched_getattr
@@ -52,7 +52,7 @@ const ALLOWED = words(`
   sched_setaffinity sched_setattr sched_setparam sched_setscheduler sched_yield select semctl semget semop semtimedop
   sendfile sendmmsg sendmsg sendto setfsgid setfsuid setgid setgroups setitimer setpgid setpriority setregid setresgid
   setresuid setreuid setrlimit set_robust_list setsid setsockopt set_tid_address setuid setxattr shmat shmctl shmdt
-  shmget shutdown sigaltstack signalfd signalfd4 socketpair splice stat statfs statx symlink symlinkat sync_file_range
+  shmget shutdown sigaltstack signalfd signalfd4 splice stat statfs statx symlink symlinkat sync_file_range
   sysinfo tee tgkill time timer_create timer_delete timer_getoverrun timer_gettime timer_settime timerfd_create
   timerfd_gettime timerfd_settime times tkill truncate umask uname unlink unlinkat uretprobe utime utimensat utimes
   vfork wait4 waitid write writev
@@ -68,6 +68,8 @@ const AF_INET = 2;
 const AF_INET6 = 10;
 const AF_NETLINK = 16;
 const NETLINK_ROUTE = 0;
+/* The protocols of AF_INET that programs use; the rarer ones (UDP-Lite, MPTCP, SCTP, …) are surface. */
+const INET_PROTOCOLS = { any: 0, tcp: 6, udp: 17 } as const;
 
 const PERSONALITY_QUERY = 0xffffffff;
 
@@ -76,6 +78,13 @@ const PERSONALITY_QUERY = 0xffffffff;
 const FCNTL_COMMANDS = [
   0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 15, 16, 17, 36, 37, 38, 1027, 1030, 1031, 1032, 1033, 1034,
   1035, 1036, 1037, 1038,
+] as const;
+
+/* prctl by option, for the same reason and because one of them installs filters. Left out: PR_SET_SECCOMP, the memory-map
+   editor (PR_SET_MM), memory merging (a side channel between sandboxes), core scheduling. */
+const PRCTL_OPTIONS = [
+  1, 2, 3, 4, 7, 8, 15, 16, 21, 23, 24, 25, 26, 27, 29, 30, 36, 37, 38, 39, 40, 41, 42, 47, 52, 53,
+  65, 66, 0x53564d41, 0x59616d61,
 ] as const;
 
 const allow = (names: readonly string[], ...args: NonNullable<Rule['args']>): Rule => ({
@@ -108,11 +117,16 @@ export function seccompProfile(architecture: string): string {
       errnoRet: ENOSYS,
     },
     allow(['socket'], equals(0, AF_UNIX)),
-    allow(['socket'], equals(0, AF_INET)),
-    allow(['socket'], equals(0, AF_INET6)),
+    ...[AF_INET, AF_INET6].flatMap((family) =>
+      Object.values(INET_PROTOCOLS).map((protocol) =>
+        allow(['socket'], equals(0, family), equals(2, protocol)),
+      ),
+    ),
     allow(['socket'], equals(0, AF_NETLINK), equals(2, NETLINK_ROUTE)),
+    allow(['socketpair'], equals(0, AF_UNIX)),
     allow(['personality'], equals(0, 0)),
     allow(['personality'], equals(0, PERSONALITY_QUERY)),
+    ...PRCTL_OPTIONS.map((option) => allow(['prctl'], equals(0, option))),
     ...FCNTL_COMMANDS.map((command) => allow(['fcntl'], equals(1, command))),
   ];
   return JSON.stringify({
