@@ -42,6 +42,12 @@ export const ERRORS = {
     message: 'A limit is above what this server allows.',
     remedy: 'Ask for no more than the named ceiling; /v1/info lists all of them.',
   },
+  LIMIT_BELOW_FLOOR: {
+    status: 422,
+    retryable: false,
+    message: 'A limit is below what a sandbox can be made with.',
+    remedy: 'Ask for the named least or more, or leave the limit out.',
+  },
   IMAGE_UNKNOWN: {
     status: 422,
     retryable: false,

@@ -44,5 +44,12 @@ export function readCatalogue(file: string | undefined): Catalogue {
   if (!parsed.success) {
     throw new Error(`The image catalogue ${from} is not usable:\n${z.prettifyError(parsed.error)}`);
   }
+  const names = parsed.data.map(({ name }) => name);
+  const twice = names.find((name, index) => names.indexOf(name) !== index);
+  if (twice !== undefined) {
+    throw new Error(
+      `The image catalogue ${from} is not usable: it names the image ${twice} twice.`,
+    );
+  }
   return new Map(parsed.data.map((image) => [image.name, image]));
 }

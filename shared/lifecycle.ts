@@ -44,6 +44,8 @@ export function createLifecycle(options: { drainMs: number; log: Log }): Lifecyc
   return {
     own(name, part, stopPart) {
       owned.push({ name, stop: stopPart });
+      // It started while everything else stopped: it stops as well.
+      if (stopping !== undefined) stopping = stopping.then(stopAll);
       return part;
     },
     stop,

@@ -1,11 +1,12 @@
 /** What of the settings the API uses, and the key that callers must send. */
 import { randomBytes } from 'node:crypto';
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
 import { type Settings, SettingsError } from '../../shared/config/settings.ts';
 
 const KEY_FILE = 'key';
+const MIN_KEY_LENGTH = 32;
 
 /** Where a generated key is kept: the command line finds it there too. */
 export const keyFile = (dataDir: string): string => path.join(dataDir, KEY_FILE);
@@ -34,14 +35,26 @@ export function resolveKey({ devKey, host, dataDir }: Settings): ApiKey {
     ]);
   }
   const file = keyFile(dataDir);
-  try {
-    return { key: readFileSync(file, 'utf8').trim(), file };
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-  }
+  const kept = readKey(file);
+  if (kept.length >= MIN_KEY_LENGTH) return { key: kept, file };
   const key = `cfd_${randomBytes(32).toString('base64url')}`;
   mkdirSync(dataDir, { recursive: true, mode: 0o700 });
-  writeFileSync(file, `${key}\n`, { mode: 0o600 });
-  chmodSync(file, 0o600);
+  // Whole or not at all: a crash leaves no half a key.
+  const fresh = `${file}.${process.pid}`;
+  writeFileSync(fresh, `${key}\n`, { mode: 0o600 });
+  renameSync(fresh, file);
   return { key, file };
 }
+
+function readKey(file: string): string {
+  try {
+    return readFileSync(file, 'utf8').trim();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return '';
+    throw error;
+  }
+}
+
+/** Where a server that listens there is reached; an IPv6 address stands in brackets. */
+export const serverUrl = (host: string, port: number): string =>
+  `http://${net.isIPv6(host) ? `[${host}]` : host}:${port}`;

@@ -1,6 +1,7 @@
 /** Whatever was thrown → RFC 9457 problem+json. The only place that sets a status for an error. */
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import type { z } from 'zod';
+import type { Problem } from '../../shared/contract/problem.ts';
 import { AppError } from '../../shared/errors.ts';
 import { isStoreFailure } from '../../shared/queue/connection.ts';
 
@@ -50,7 +51,7 @@ export function appErrorOf(error: unknown): AppError {
   return new AppError('INTERNAL', { cause: error });
 }
 
-export function problemOf(error: AppError, requestId: string): Record<string, unknown> {
+export function problemOf(error: AppError, requestId: string): Problem {
   return {
     type: `https://cofferdam.dev/errors/${error.code}`,
     title: error.row.message,

@@ -78,25 +78,22 @@ export function createJobs({ redis, results }: { redis: Redis; results: Results 
       return view(id, await ownRecord(caller, id));
     },
     async list(caller, query) {
-      let edge = query.beforeMs === undefined ? '+inf' : `(${query.beforeMs}`;
-      let skip = 0;
+      const { tenant } = caller;
+      let from = query.cursor === undefined ? startOf(query) : parseCursor(query.cursor);
       const jobs: JobSummary[] = [];
-      if (query.cursor !== undefined) ({ edge, skip } = parseCursor(query.cursor));
-      for (let lookedAt = 0; lookedAt < MAX_LOOKED_AT; ) {
-        const page = await readPage(redis, { caller, edge, skip, afterMs: query.afterMs });
-        for (const [index, one] of page.entries()) {
-          if (one.record !== undefined && matches(one.record, query)) {
-            jobs.push(summaryOf(one.id, one.record));
-          }
-          if (jobs.length === query.limit) {
-            return { jobs, next: cursorAfter(page, index, { edge, skip }) };
-          }
+      for (let lookedAt = 0; lookedAt < MAX_LOOKED_AT; lookedAt += LOOK_AT_ONCE) {
+        const page = await readPage(redis, { tenant, from, afterMs: query.afterMs });
+        for (const { id, score, record } of page.listed) {
+          from = { edge: score, afterId: id, skip: 0 };
+          if (record === undefined || !matches(record, query)) continue;
+          jobs.push(summaryOf(id, record));
+          if (jobs.length === query.limit) return { jobs, next: cursorOf(from) };
         }
-        lookedAt += page.length;
-        if (page.length < LOOK_AT_ONCE) return { jobs, next: null };
-        ({ edge, skip } = parseCursor(cursorAfter(page, page.length - 1, { edge, skip })));
+        if (page.isLast) return { jobs, next: null };
+        // All of a page had been seen: so many jobs share one millisecond that the next starts further on.
+        if (page.listed.length === 0) from = { ...from, skip: from.skip + LOOK_AT_ONCE };
       }
-      return { jobs, next: `${edge}.${skip}` };
+      return { jobs, next: cursorOf(from) };
     },
     async artifact(caller, id, path) {
       await ownRecord(caller, id);
@@ -111,55 +108,67 @@ export function createJobs({ redis, results }: { redis: Redis; results: Results 
   };
 }
 
-interface Listed {
-  readonly id: string;
-  readonly score: string;
-  readonly record: JobRecord | undefined;
+/** A place in the list: after the job `afterId` of the time `edge`. */
+interface Place {
+  readonly edge: string;
+  readonly afterId: string | undefined;
+  readonly skip: number;
 }
 
-/** The newest jobs first, from `edge` on, without the first `skip` of them. */
+interface Page {
+  readonly listed: { id: string; score: string; record: JobRecord | undefined }[];
+  readonly isLast: boolean;
+}
+
+const startOf = ({ beforeMs }: ListQuery): Place => ({
+  edge: beforeMs === undefined ? '+inf' : `(${beforeMs}`,
+  afterId: undefined,
+  skip: 0,
+});
+
+/** The newest jobs first, from a place on. Redis orders those of one millisecond by their ids, the last first. */
 async function readPage(
   redis: Redis,
-  from: { caller: Caller; edge: string; skip: number; afterMs: number | undefined },
-): Promise<Listed[]> {
-  const flat = await redis.zrevrangebyscore(
-    keys.tenantJobs(from.caller.tenant),
-    from.edge,
-    from.afterMs ?? '-inf',
-    'WITHSCORES',
-    'LIMIT',
-    from.skip,
-    LOOK_AT_ONCE,
+  {
+    tenant,
+    from,
+    afterMs = '-inf',
+  }: { tenant: string; from: Place; afterMs: number | string | undefined },
+): Promise<Page> {
+  const key = keys.tenantJobs(tenant);
+  const range = [from.edge, afterMs, 'WITHSCORES', 'LIMIT', from.skip, LOOK_AT_ONCE] as const;
+  const flat = await redis.zrevrangebyscore(key, ...range);
+  const all = Array.from({ length: flat.length / 2 }, (_, index) => ({
+    id: flat[index * 2] as string,
+    score: flat[index * 2 + 1] as string,
+  }));
+  const { edge, afterId } = from;
+  const unseen = all.filter(
+    ({ id, score }) => score !== edge || afterId === undefined || id < afterId,
   );
-  const ids = flat.filter((_, index) => index % 2 === 0);
-  const records = await readRecords(redis, ids);
-  const forgotten = ids.filter((_, index) => records[index] === undefined);
-  if (forgotten.length > 0)
-    redis.zrem(keys.tenantJobs(from.caller.tenant), forgotten).catch(() => {});
-  return ids.map((id, index) => ({ id, score: flat[index * 2 + 1] ?? '', record: records[index] }));
+  const records = await readRecords(
+    redis,
+    unseen.map(({ id }) => id),
+  );
+  const forgotten = unseen.filter((_, index) => records[index] === undefined);
+  if (forgotten.length > 0) redis.zrem(key, ...forgotten.map(({ id }) => id)).catch(() => {});
+  return {
+    listed: unseen.map((one, index) => ({ ...one, record: records[index] })),
+    isLast: all.length < LOOK_AT_ONCE,
+  };
 }
 
-/** A cursor is the time of the last job seen and how many of that millisecond were seen: `1700000000000.2`. */
-function cursorAfter(
-  page: readonly Listed[],
-  index: number,
-  from: { edge: string; skip: number },
-): string {
-  const score = page[index]?.score ?? from.edge;
-  const seen = page.slice(0, index + 1).filter((one) => one.score === score).length;
-  const before = score === from.edge ? from.skip : 0;
-  return `${score}.${seen + before}`;
-}
+const cursorOf = ({ edge, afterId }: Place): string => `${edge}.${afterId}`;
 
-function parseCursor(cursor: string): { edge: string; skip: number } {
-  const [, edge, skip] = cursor.match(/^(\d{1,15})\.(\d{1,9})$/) ?? [];
+function parseCursor(cursor: string): Place {
+  const [, edge, afterId] = cursor.match(/^(\d{1,15})\.(job_[0-9a-f]{32})$/) ?? [];
   if (edge === undefined) {
     throw new AppError('REQUEST_INVALID', {
       field: 'cursor',
       detail: 'cursor: expected the `next` of an earlier page',
     });
   }
-  return { edge, skip: Number(skip) };
+  return { edge, afterId, skip: 0 };
 }
 
 function matches(record: JobRecord, { state, label }: ListQuery): boolean {

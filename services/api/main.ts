@@ -16,6 +16,7 @@ import { keys } from '../../shared/queue/keys.ts';
 import { EVENT_STREAM_LENGTH, QUEUE_NAME, QUEUE_PREFIX } from '../../shared/queue/options.ts';
 import { createAdmit } from './admit.ts';
 import { createAuthenticate } from './auth.ts';
+import { serverUrl } from './config.ts';
 import { createEntrance } from './entrance.ts';
 import { createJobs } from './jobs.ts';
 import { createResults } from './results.ts';
@@ -90,7 +91,7 @@ export async function startApi(parts: ApiParts): Promise<{ url: string }> {
   });
   await server.listen({ host: settings.host, port: settings.port });
   const { port } = server.server.address() as AddressInfo;
-  const url = `http://${settings.host.includes(':') ? `[${settings.host}]` : settings.host}:${port}`;
+  const url = serverUrl(settings.host, port);
   log.info({ url, redis: check.version, durability: check.durability }, 'api started');
   return { url };
 }

@@ -1,4 +1,5 @@
 /** The HTTP server without its socket: limits, parsing, authentication, errors, documents; the routes are elsewhere. */
+import { isUtf8 } from 'node:buffer';
 import { randomUUID } from 'node:crypto';
 import swagger from '@fastify/swagger';
 import Fastify, {
@@ -35,9 +36,8 @@ export interface ServerOptions {
   readonly addRoutes: (server: Server) => void;
 }
 
-export async function buildServer(options: ServerOptions): Promise<Server> {
-  let isClosing = false;
-  const server: Server = Fastify({
+const newServer = (options: ServerOptions): Server =>
+  Fastify({
     loggerInstance: options.log as FastifyBaseLogger,
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: options.maxBodyBytes,
@@ -55,10 +55,13 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
     frameworkErrors: sendError,
     clientErrorHandler: answerBrokenHttp,
   });
+
+export async function buildServer(options: ServerOptions): Promise<Server> {
+  let isClosing = false;
+  const server = newServer(options);
   server.server.maxConnections = MAX_CONNECTIONS;
 
-  // Fastify reads text/plain by itself; nothing here does.
-  server.removeContentTypeParser('text/plain');
+  readJsonBodies(server);
   server.setValidatorCompiler<z.ZodType>(({ schema }) => (input) => {
     const parsed = schema.safeParse(input);
     return parsed.success ? { value: parsed.data } : { error: requestInvalid(parsed.error, input) };
@@ -95,21 +98,37 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
   server.addHook('onRequest', async (request, reply) => {
     void reply.header('X-Request-Id', request.id);
     if (isClosing) throw new AppError('SHUTTING_DOWN', { retryAfterSeconds: 1 });
-    if (needsKey(request)) {
+    if (!request.routeOptions.config.isPublic) {
       request.caller = options.authenticate(request.headers.authorization);
     }
   });
+  // A connection kept alive past the answer that was under way would hold up the stop.
+  server.addHook('onSend', async (_request, reply) => {
+    if (isClosing) void reply.header('Connection', 'close');
+  });
   server.register(async (scope) => {
     options.addRoutes(scope as Server);
-    scope.get('/openapi.json', { schema: { hide: true } }, async () => server.swagger());
+    const hidden = { schema: { hide: true }, config: { isPublic: true } };
+    scope.get('/openapi.json', hidden, async () => server.swagger());
   });
   return server;
 }
 
-const pathOf = (request: FastifyRequest): string => request.url.split('?')[0] ?? '';
+/** JSON in UTF-8 and nothing else: broken bytes would reach the program as other text than was sent. */
+function readJsonBodies(server: Server): void {
+  const parse = server.getDefaultJsonParser('error', 'error');
+  server.removeAllContentTypeParsers();
+  server.addContentTypeParser(
+    'application/json',
+    { parseAs: 'buffer' },
+    (request, body: Buffer, done) => {
+      if (isUtf8(body)) return parse(request, body.toString('utf8'), done);
+      done(new AppError('BODY_NOT_JSON', { detail: 'expected UTF-8, came other bytes' }));
+    },
+  );
+}
 
-/** Everything under /v1, whether there is such a route or not. */
-const needsKey = (request: FastifyRequest): boolean => pathOf(request).startsWith('/v1');
+const pathOf = (request: FastifyRequest): string => request.url.split('?')[0] ?? '';
 
 function measureRequests(server: Server, metrics: Metrics): void {
   const duration = metrics.histogram(

@@ -5,7 +5,7 @@
 import type { Redis } from 'ioredis';
 import type { Outcome } from '../../shared/contract/result.ts';
 import type { Log } from '../../shared/log.ts';
-import { readRecords } from '../../shared/queue/job-record.ts';
+import { type JobRecord, readRecords } from '../../shared/queue/job-record.ts';
 import { keys } from '../../shared/queue/keys.ts';
 import { settleWithoutRun } from '../../shared/queue/settle-without-run.ts';
 import { type Entrance, UNQUEUED_AFTER_MS } from './entrance.ts';
@@ -39,7 +39,7 @@ export function createSweeper(options: { redis: Redis; entrance: Entrance; log: 
     for (const [index, id] of ids.entries()) {
       const record = records[index];
       if (record === undefined) await redis.zrem(key, id);
-      if (record?.state !== from) continue;
+      if (record?.state !== from || mayStartAgain(record)) continue;
       await settleWithoutRun(redis, { id, record, outcome });
       log.warn({ job: id, outcome }, 'ended by the sweep');
     }
@@ -69,3 +69,7 @@ export function createSweeper(options: { redis: Redis; entrance: Entrance; log: 
     },
   };
 }
+
+/** It started in time once and was handed back: a worker has as long again to take it up. */
+const mayStartAgain = ({ state, starts, expiresAt, budgetMs }: JobRecord): boolean =>
+  state === 'queued' && starts > 0 && Date.now() < expiresAt + budgetMs;

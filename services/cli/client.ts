@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { parseSettings } from '../../shared/config/settings.ts';
 import type { JobRequestInput } from '../../shared/contract/request.ts';
 import type { JobResult } from '../../shared/contract/result.ts';
-import { keyFile } from '../api/config.ts';
+import { keyFile, serverUrl } from '../api/config.ts';
 
 export interface Connection {
   readonly url: string;
@@ -22,7 +22,7 @@ export class ServerError extends Error {
 /** COFFERDAM_URL, else the address of the settings; the key from the settings, else from the data folder. */
 export function connectionFrom(env: Readonly<Record<string, string | undefined>>): Connection {
   const settings = parseSettings(env);
-  const url = env.COFFERDAM_URL ?? `http://${settings.host}:${settings.port}`;
+  const url = env.COFFERDAM_URL ?? serverUrl(settings.host, settings.port);
   if (settings.devKey !== undefined) return { url, key: settings.devKey };
   const file = keyFile(settings.dataDir);
   try {

@@ -2,10 +2,12 @@
  * `cofferdam exec`: one job, as if its program ran here. Prints its stdout and stderr, saves its artifacts, and exits as it
  * did; where it has no exit code of its own, the code and a line on stderr say why.
  */
+import { isUtf8 } from 'node:buffer';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import type { JobRequestInput } from '../../shared/contract/request.ts';
 import type { JobResult, Outcome } from '../../shared/contract/result.ts';
+import { signalNumber } from '../../shared/linux.ts';
 import { type Connection, fetchArtifact, ServerError, submitAndWait } from './client.ts';
 
 export interface ExecOptions {
@@ -21,25 +23,6 @@ export interface ExecOptions {
   readonly json?: boolean;
 }
 
-/** A signal's number, for the exit code 128 + n that a shell would give. */
-const SIGNALS: Readonly<Record<string, number>> = {
-  SIGHUP: 1,
-  SIGINT: 2,
-  SIGQUIT: 3,
-  SIGILL: 4,
-  SIGTRAP: 5,
-  SIGABRT: 6,
-  SIGBUS: 7,
-  SIGFPE: 8,
-  SIGKILL: 9,
-  SIGSEGV: 11,
-  SIGPIPE: 13,
-  SIGALRM: 14,
-  SIGTERM: 15,
-  SIGXCPU: 24,
-  SIGXFSZ: 25,
-  SIGSYS: 31,
-};
 /** The job has no exit code, and not through its program: the platform, a policy or a person ended it. */
 const EXIT_NO_VERDICT = 125;
 
@@ -49,7 +32,7 @@ export function exitCodeFor({
   exitCode,
 }: Pick<JobResult, 'outcome' | 'exitCode'>): number {
   if (exitCode !== null) return exitCode;
-  if (outcome?.kind === 'signaled') return 128 + (SIGNALS[outcome.signal] ?? 0);
+  if (outcome?.kind === 'signaled') return 128 + (signalNumber(outcome.signal) ?? 0);
   return EXIT_NO_VERDICT;
 }
 
@@ -111,6 +94,13 @@ const wholeNumber = (text: string, what: string): number => {
   return Number(text);
 };
 
+/** Standard input is text in a job: other bytes would arrive changed. */
+function readStdin(): string {
+  const bytes = readFileSync(0);
+  if (isUtf8(bytes)) return bytes.toString('utf8');
+  throw new ServerError('--stdin: expected UTF-8 text; send other bytes as a file (--file)');
+}
+
 export function requestOf(command: readonly string[], options: ExecOptions): JobRequestInput {
   return {
     command: [...command],
@@ -119,7 +109,7 @@ export function requestOf(command: readonly string[], options: ExecOptions): Job
     ...(options.collect === undefined ? {} : { collect: [...options.collect] }),
     ...(options.env === undefined ? {} : { env: pairs(options.env, '--env') }),
     ...(options.label === undefined ? {} : { labels: pairs(options.label, '--label') }),
-    ...(options.stdin ? { stdin: readFileSync(0, 'utf8') } : {}),
+    ...(options.stdin ? { stdin: readStdin() } : {}),
     ...(options.timeout === undefined
       ? {}
       : { timeoutMs: wholeNumber(options.timeout, '--timeout') }),

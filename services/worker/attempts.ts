@@ -122,7 +122,7 @@ export class Attempts {
     if (outcome.kind === 'lost') {
       log.warn({ cause: outcome.cause, err: execution.error }, 'the platform lost a run');
       if (cause?.kind === 'lock_lost') return ENDED;
-      if (spec.onLost === 'retry' && begun.start < MAX_STARTS) {
+      if (spec.onLost === 'retry' && begun.record.starts < MAX_STARTS) {
         await handBackJob(redis, { id, start: begun.start, ran: 'yes' });
         return cause?.kind === 'draining' ? { kind: 'hand_back', afterMs: 0 } : { kind: 'again' };
       }
@@ -171,9 +171,9 @@ export class Attempts {
 }
 
 /** Why a job that was begun is not run. */
-function endBeforeRun(spec: JobSpec, { record, start }: Started): Outcome | undefined {
+function endBeforeRun(spec: JobSpec, { record }: Started): Outcome | undefined {
   if (record.cancelledBy !== undefined) return { kind: 'cancelled', by: record.cancelledBy };
-  if (spec.onLost === 'fail' && start > 1) return { kind: 'lost', cause: 'worker_lost' };
+  if (spec.onLost === 'fail' && record.starts > 1) return { kind: 'lost', cause: 'worker_lost' };
   return undefined;
 }
 

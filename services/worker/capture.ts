@@ -35,7 +35,12 @@ export function createCapture(capBytes: number): Capture {
       const total = Math.max(totalBytes ?? kept, kept);
       const head = Buffer.concat(parts.head);
       const tail = Buffer.concat(parts.tail);
-      return total > kept ? cutStream(head, tail, total) : wholeStream(Buffer.concat([head, tail]));
+      if (total > kept) return cutStream(head, tail, total);
+      const whole = Buffer.concat([head, tail]);
+      // Without the guest's word the stream may break off anywhere, within a character too.
+      return totalBytes === null && brokenEnd(whole) > 0
+        ? cutStream(whole, Buffer.alloc(0), total)
+        : wholeStream(whole);
     },
   };
 }

@@ -1,5 +1,6 @@
 /** What of the settings a worker uses. */
 import path from 'node:path';
+import { defaultWorkspaceMb } from '../../shared/config/limits.ts';
 import type { Settings } from '../../shared/config/settings.ts';
 import { packageRoot } from '../../shared/images.ts';
 import { REPORT_GRACE_MS } from './execution.ts';
@@ -32,7 +33,7 @@ const firstShape = ({ limits, defaultImage }: Settings): Shape => ({
   memoryMb: limits.memoryMb.default as number,
   cpus: limits.cpus.default as number,
   processes: limits.processes.default as number,
-  workspaceMb: limits.workspaceMb.default as number,
+  workspaceMb: defaultWorkspaceMb(limits.memoryMb.default as number, limits.workspaceMb.default),
 });
 
 export type WorkerConfig = ReturnType<typeof workerConfig>;

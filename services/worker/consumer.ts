@@ -1,6 +1,7 @@
 /** The worker's end of the queue: takes as many jobs as there are slots and does with each what its attempts say. */
 import { DelayedError, type Job, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
+import { limited } from '../../shared/limited.ts';
 import type { Log } from '../../shared/log.ts';
 import {
   LOCK_MS,
@@ -60,13 +61,11 @@ export function createConsumer(options: {
       const overdue = setTimeout(() => {
         for (const id of attempts.runningIds()) attempts.end(id, { kind: 'draining' });
       }, drainMs);
-      let giveUp: NodeJS.Timeout | undefined;
-      const late = new Promise<void>((resolve) => {
-        giveUp = setTimeout(resolve, drainMs + CLOSE_MS);
-      });
-      await Promise.race([queue.close(), late]);
+      // With Redis away no end can be written down, and with no job running there is none to wait for.
+      const isIdle = attempts.runningIds().length === 0 || redis.status !== 'ready';
+      const closing = limited(queue.close(), (isIdle ? 0 : drainMs) + CLOSE_MS);
+      await closing.catch((error: Error) => log.warn({ err: error }, 'the queue did not close'));
       clearTimeout(overdue);
-      clearTimeout(giveUp);
     },
   };
 }

@@ -8,7 +8,7 @@ import type { Deadline } from './deadline.ts';
 import type { GuestReport, GuestSink } from './protocol/conversation.ts';
 import { ProtocolError } from './protocol/decoder.ts';
 import { CAUSE, SKIPPED } from './protocol/frame.ts';
-import { encodeJob } from './protocol/guest-job.ts';
+import { encodeJob, MAX_ARTIFACTS } from './protocol/guest-job.ts';
 import type { Sandbox } from './sandbox/sandbox.ts';
 
 /** What a guest is given to report after it was told to end a job. */
@@ -119,6 +119,9 @@ function createGathering(spec: JobSpec): {
       captures[step]?.[stream].add(part, bytes);
     },
     onArtifact(path) {
+      if (artifacts.length >= MAX_ARTIFACTS) {
+        throw new ProtocolError(`more than ${MAX_ARTIFACTS} artifacts came`);
+      }
       artifacts.push({ path, chunks: [] });
     },
     onArtifactData(bytes) {

@@ -1,9 +1,9 @@
 /** Evidence → outcome. Pure; first cause wins: what killed was written before the kill and nothing is guessed from it. */
 import type { Outcome } from '../../shared/contract/result.ts';
+import { errnoName, signalName } from '../../shared/linux.ts';
 import type { EndCause } from './deadline.ts';
 import type { GuestReport, StepReport } from './protocol/conversation.ts';
 import { CAUSE, KIND, STAGE } from './protocol/frame.ts';
-import { errnoName, signalName } from './protocol/linux.ts';
 
 /** What is known of a run once it is over. */
 export interface Evidence {
@@ -37,8 +37,8 @@ export function outcomeOf({ cause, report, diedOfMemory, stepCount }: Evidence):
   const last = report.steps.at(-1);
   if (last === undefined) return { kind: 'lost', cause: 'sandbox_lost' };
   // Told to end between two steps, the guest names no cause: what did not run to its end is lost.
-  if (cause !== undefined && !hasEndedByItself(report, stepCount)) {
-    return { kind: 'lost', cause: 'worker_lost' };
+  if (!hasEndedByItself(report, stepCount)) {
+    return { kind: 'lost', cause: cause === undefined ? 'sandbox_lost' : 'worker_lost' };
   }
   return outcomeOfStep(last, report.usage.oomKills);
 }
@@ -52,7 +52,8 @@ function hasEndedByItself(report: GuestReport | undefined, stepCount: number): b
   return !endedWell(last) || report.steps.length === stepCount;
 }
 
-const endedWell = ({ cause, kind, code }: StepReport): boolean =>
+/** By itself, and with exit code 0: the next step may run. */
+export const endedWell = ({ cause, kind, code }: StepReport): boolean =>
   cause === CAUSE.NONE && kind === KIND.EXITED && code === 0;
 
 /** One step; `oomKills` counts only for the step that decides, since the kernel does not say whom it struck. */

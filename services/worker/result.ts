@@ -13,7 +13,7 @@ import { endWithoutRun } from '../../shared/queue/end-without-run.ts';
 import type { JobRecord } from '../../shared/queue/job-record.ts';
 import type { CapturedStream } from './capture.ts';
 import { artifactOf, type Execution, type StepOutput } from './execution.ts';
-import { outcomeOfStep } from './outcome.ts';
+import { endedWell, outcomeOfStep } from './outcome.ts';
 
 export interface EndedJob {
   readonly id: string;
@@ -55,7 +55,7 @@ export function resultOf(ended: EndedJob): JobResult {
       setupMs: Math.max(0, (startedAtMs ?? finishedAtMs) - takenAtMs),
       runMs: startedAtMs === undefined ? 0 : Math.max(0, finishedAtMs - startedAtMs),
     },
-    attempt: ended.start,
+    attempt: record.starts,
     worker: ended.worker,
     image: ended.imageDigest,
   };
@@ -64,8 +64,8 @@ export function resultOf(ended: EndedJob): JobResult {
 const sum = (values: readonly number[] = []): number => values.reduce((all, one) => all + one, 0);
 
 /** The guest's word where there is one; a lost guest may have started the program just before. */
-function ranOf(outcome: Outcome, { report, startedAtMs }: Execution): Ran {
-  if (outcome.kind === 'could_not_start') return 'no';
+function ranOf(outcome: Outcome, { report, startedAtMs, outputs }: Execution): Ran {
+  if (outcome.kind === 'could_not_start' && outputs.length <= 1) return 'no';
   if (startedAtMs !== undefined) return 'yes';
   return report === undefined ? 'unknown' : 'no';
 }
@@ -89,8 +89,8 @@ function stepResults(
 ): StepResult[] {
   return outputs.map((output, index) => {
     const step = report?.steps[index];
-    const isLast = index === outputs.length - 1;
-    const end = isLast || step === undefined ? outcome : outcomeOfStep(step, 0);
+    const isDeciding = index === outputs.length - 1 && !(step && endedWell(step));
+    const end = isDeciding || step === undefined ? outcome : outcomeOfStep(step, 0);
     return {
       name: spec.steps[index]?.name ?? String(index),
       outcome: end,

@@ -96,6 +96,10 @@ export const LIMITS = {
   },
 } as const satisfies Record<string, Limit>;
 
+/** Files are charged to the memory: a small sandbox gets a small workspace, unless one is asked for. */
+export const defaultWorkspaceMb = (memoryMb: number, fallback: number | undefined): number =>
+  Math.min(fallback ?? memoryMb, Math.floor(memoryMb / 2));
+
 export type LimitName = keyof typeof LIMITS;
 
 /** timeoutMs → COFFERDAM_MAX_TIMEOUT_MS */

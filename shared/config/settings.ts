@@ -174,6 +174,8 @@ export class SettingsError extends Error {
 }
 
 const PREFIX = 'COFFERDAM_';
+/** Never shown: a key, and an address that may hold a password. */
+const SECRET = ['COFFERDAM_DEV_KEY', 'COFFERDAM_REDIS_URL'];
 /** Read by the command line alone (services/cli): where the server is. */
 const CLIENT_VARIABLES = ['COFFERDAM_URL'];
 
@@ -193,7 +195,7 @@ export function parseSettings(env: Readonly<Record<string, string | undefined>>)
     const parsed = row.schema.safeParse(given === undefined || given === '' ? row.fallback : given);
     if (parsed.success) values[name] = parsed.data;
     else {
-      const came = name === 'COFFERDAM_DEV_KEY' ? `${given?.length} characters` : `"${given}"`;
+      const came = SECRET.includes(name) ? `${given?.length} characters` : `"${given}"`;
       faults.push(`${name}: ${parsed.error.issues[0]?.message}; came ${came}`);
     }
   }

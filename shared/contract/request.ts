@@ -111,6 +111,13 @@ const env = z
   .refine((variables) => Object.keys(variables).length <= MAX_VARIABLES, {
     message: `expected at most ${MAX_VARIABLES} variables`,
   })
+  .refine(
+    (variables) =>
+      Object.entries(variables).every(
+        ([name, value]) => utf8Bytes(`${name}=${value}`) <= MAX_ARGUMENT_BYTES,
+      ),
+    `expected at most ${MAX_ARGUMENT_BYTES} bytes of name and value together`,
+  )
   .describe('Environment variables, added to PATH, HOME, LANG and TMPDIR.');
 
 const labelText = z

@@ -8,6 +8,7 @@ import { defineScript } from './script.ts';
 export type Begun =
   | {
       readonly kind: 'started';
+      /** The fencing token of this start: what settling and handing back must show. */
       readonly start: number;
       readonly spec: string;
       readonly record: JobRecord;
@@ -28,6 +29,7 @@ const BEGIN = defineScript(`
   end
   if starts >= max then return {'exhausted', redis.call('HGETALL', KEYS[1])} end
   redis.call('HSET', KEYS[1], 'state', 'running', 'starts', starts + 1, 'takenAt', now, 'worker', worker)
+  redis.call('HINCRBY', KEYS[1], 'fence', 1)
   redis.call('ZADD', KEYS[2], now + tonumber(redis.call('HGET', KEYS[1], 'budgetMs')), id)
   return {'started', redis.call('HGETALL', KEYS[1])}
 `);
@@ -45,14 +47,14 @@ export async function beginJob(
   const fields = fieldsOf(flat);
   const record = recordOf(fields);
   if (kind !== 'started') return { kind, record };
-  return { kind, record, start: record.starts, spec: fields.spec ?? '' };
+  return { kind, record, start: record.fence, spec: fields.spec ?? '' };
 }
 
 /* KEYS job, running */
 const HAND_BACK = defineScript(`
-  local known = redis.call('HMGET', KEYS[1], 'state', 'starts')
+  local known = redis.call('HMGET', KEYS[1], 'state', 'fence', 'starts')
   if known[1] ~= 'running' or known[2] ~= ARGV[2] then return 0 end
-  local starts = tonumber(known[2])
+  local starts = tonumber(known[3])
   if ARGV[3] == 'no' then
     starts = starts - 1
     redis.call('HINCRBY', KEYS[1], 'handedBack', 1)

@@ -57,7 +57,7 @@ export function endWithoutRun(end: {
     state: 'done',
     outcome,
     ...verdict,
-    ran: verdict.ran === 'unknown' && record.starts === 0 ? 'no' : verdict.ran,
+    ran: record.starts === 0 ? 'no' : verdict.ran === 'no' ? 'unknown' : verdict.ran,
     exitCode: exitCodeOf(outcome),
     timedOut: outcome.kind === 'timed_out',
     timing: {

@@ -7,9 +7,10 @@
  *                              │  └── hand back ───┘                    │
  *                              └──── settle (cancelled, expired) ───────┘
  *
- * `starts` counts the starts and is the fencing token: a worker may settle or hand back only while `starts` is what
- * `begin` gave it. A worker that lost its lock finds another number and is refused. It is ours rather than the queue's
- * own counter because it must survive a job being put into the queue again by the sweep.
+ * `fence` counts every `begin` and never goes back: a worker may settle or hand back only while it is what `begin` gave
+ * it. A worker that lost its lock finds another number and is refused. It is ours rather than the queue's own counter
+ * because it must survive a job being put into the queue again by the sweep. `starts` counts the starts that may have
+ * run something, of which there are at most MAX_STARTS.
  */
 import type { Redis } from 'ioredis';
 import { z } from 'zod';
@@ -36,6 +37,7 @@ const jobRecord = z.object({
   runtime: z.string(),
   labels: jsonOf(z.record(z.string(), z.string())),
   starts: number,
+  fence: number.default(0),
   handedBack: number.default(0),
   takenAt: number.optional(),
   worker: z.string().optional(),

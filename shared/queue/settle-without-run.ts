@@ -16,7 +16,10 @@ export async function settleWithoutRun(
     start?: number;
   },
 ): Promise<Settled> {
-  const { id, record, outcome, start } = end;
+  const { id, outcome, start } = end;
+  // Where this worker began it, that start ran nothing and does not count.
+  const starts = start === undefined ? end.record.starts : end.record.starts - 1;
+  const record = { ...end.record, starts };
   const finishedAtMs = Date.now();
   return settleJob(redis, {
     id,

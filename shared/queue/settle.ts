@@ -23,7 +23,7 @@ export type Settled = 'settled' | 'fenced' | 'already_done' | 'unknown';
 
 /* KEYS job, result, open, running, watchers, unqueued */
 const SETTLE = defineScript(`
-  local known = redis.call('HMGET', KEYS[1], 'state', 'starts', 'replyTo')
+  local known = redis.call('HMGET', KEYS[1], 'state', 'fence', 'replyTo')
   if not known[1] then return 'unknown' end
   if known[1] == 'done' then return 'already_done' end
   local id, start, from, result, retain = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[7]

@@ -9,7 +9,7 @@ const WATCH = defineScript(`
   if not state then return {'unknown'} end
   if state == 'done' then return {'done', redis.call('GET', KEYS[2])} end
   redis.call('SADD', KEYS[3], ARGV[1])
-  redis.call('PEXPIRE', KEYS[3], ARGV[2])
+  if redis.call('PTTL', KEYS[3]) < tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[3], ARGV[2]) end
   return {'watching'}
 `);
 
@@ -25,7 +25,7 @@ export async function watchJob(
     redis,
     [keys.job(watch.id), keys.result(watch.id), keys.watchers(watch.id)],
     [watch.instance, watch.forMs],
-  )) as [Watched['kind'], string?];
+  )) as [Watched['kind'], (string | null)?];
   if (kind !== 'done') return { kind };
-  return result === undefined ? { kind: 'unknown' } : { kind, result };
+  return result ? { kind, result } : { kind: 'unknown' };
 }

@@ -20,6 +20,19 @@ const workerAccount = z.object({
   ),
 });
 
+/** What stands under a worker's key; anything else there is no worker's. */
+const accountText = z
+  .string()
+  .transform((text, context) => {
+    try {
+      return JSON.parse(text) as unknown;
+    } catch {
+      context.addIssue({ code: 'custom', message: 'expected JSON' });
+      return z.NEVER;
+    }
+  })
+  .pipe(workerAccount);
+
 export type WorkerAccount = z.infer<typeof workerAccount>;
 
 /** The name of everything that shares this Redis; the first worker makes it. */
@@ -44,7 +57,7 @@ export async function readWorkers(redis: Redis): Promise<WorkerAccount[]> {
   const accounts = await redis.mget(ids.map(keys.worker));
   return accounts.flatMap((text) => {
     if (text === null) return [];
-    const parsed = workerAccount.safeParse(JSON.parse(text));
+    const parsed = accountText.safeParse(text);
     return parsed.success ? [parsed.data] : [];
   });
 }

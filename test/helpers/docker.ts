@@ -13,6 +13,9 @@ export async function docker(...args: string[]): Promise<string> {
 /** Ids of the sandboxes on this engine; of one worker when its id is given. */
 export async function sandboxes(worker?: string): Promise<string[]> {
   const label = worker === undefined ? 'cofferdam.nonce' : `cofferdam.worker=${worker}`;
-  const ids = await docker('ps', '-aq', '--filter', `label=${label}`);
+  // Not `removing`: this engine may list a container so for ever that is gone.
+  const states = ['created', 'running', 'paused', 'exited', 'dead'];
+  const filters = states.flatMap((state) => ['--filter', `status=${state}`]);
+  const ids = await docker('ps', '-aq', '--filter', `label=${label}`, ...filters);
   return ids === '' ? [] : ids.split('\n');
 }

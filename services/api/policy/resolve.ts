@@ -1,5 +1,5 @@
 /** Request → spec: defaults joined, ceilings held, scripts laid out. Pure; refuses with an AppError. */
-import type { LimitName } from '../../../shared/config/limits.ts';
+import { defaultWorkspaceMb, LIMITS, type LimitName } from '../../../shared/config/limits.ts';
 import type { Settings } from '../../../shared/config/settings.ts';
 import { fileBytes, type JobRequest } from '../../../shared/contract/request.ts';
 import {
@@ -75,6 +75,13 @@ function limitOf(name: LimitName, asked: number | undefined, rules: Rules, field
   const { default: fallback, ceiling } = rules.limits[name];
   const value = asked ?? fallback ?? ceiling;
   if (value > ceiling) throw aboveCeiling(field, value, ceiling);
+  const { least } = LIMITS[name];
+  if (value < least) {
+    throw new AppError('LIMIT_BELOW_FLOOR', {
+      field,
+      detail: `${field}: expected at least ${least}; came ${value}`,
+    });
+  }
   return value;
 }
 
@@ -120,16 +127,15 @@ function stepsOf(
     }
     // At the top of /work, so that a script finds the caller's files beside it; hidden, so that no glob collects it.
     const path = `.script-${index}.${image.script.extension}`;
-    scripts.push({ path, content: step.script, encoding: 'utf8', executable: false });
-    return { ...rest, argv: [...image.script.command, path] };
-  });
-  if (request.cwd !== undefined) {
-    for (const step of steps) {
-      step.argv = step.argv.map((item) =>
-        scripts.some(({ path }) => path === item) ? `/work/${item}` : item,
-      );
+    if (request.files?.some((file) => file.path === path)) {
+      throw new AppError('REQUEST_INVALID', {
+        field: 'files',
+        detail: `files: expected another path than ${path}, which is where the script goes`,
+      });
     }
-  }
+    scripts.push({ path, content: step.script, encoding: 'utf8', executable: false });
+    return { ...rest, argv: [...image.script.command, request.cwd ? `/work/${path}` : path] };
+  });
   return { steps, scripts };
 }
 
@@ -145,9 +151,7 @@ function limitsOf(
   const memoryMb = limit('memoryMb');
   const workspaceMb = limit(
     'workspaceMb',
-    // Files are charged to the memory: a small sandbox gets a small workspace.
-    asked.workspaceMb ??
-      Math.min(rules.limits.workspaceMb.default ?? memoryMb, Math.floor(memoryMb / 2)),
+    asked.workspaceMb ?? defaultWorkspaceMb(memoryMb, rules.limits.workspaceMb.default),
   );
   if (workspaceMb >= memoryMb) {
     throw new AppError('LIMIT_ABOVE_CEILING', {

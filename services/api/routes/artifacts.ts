@@ -1,9 +1,10 @@
 /** /v1/jobs/:id/artifacts/…: what a job left, one by one or as one tar stream. */
 import tar from 'tar-stream';
 import { z } from 'zod';
-import type { Caller } from '../auth.ts';
 import type { Jobs } from '../jobs.ts';
-import type { Server } from './server-types.ts';
+import { callerOf, refusals, type Server } from './server-types.ts';
+
+const bytes = z.unknown().describe('The bytes, as a download.');
 
 /** Content of unknown origin must not be taken for a page of ours. */
 const SAFE_HEADERS = {
@@ -20,11 +21,12 @@ export function artifactRoutes(server: Server, { jobs }: { jobs: Jobs }): void {
         summary: 'One artifact',
         tags: ['artifacts'],
         params: z.strictObject({ id: z.string(), '*': z.string() }),
+        response: { 200: bytes, ...refusals(404) },
       },
     },
     async (request, reply) => {
       const { id, '*': path } = request.params;
-      const content = await jobs.artifact(request.caller as Caller, id, path);
+      const content = await jobs.artifact(callerOf(request), id, path);
       return reply.headers(SAFE_HEADERS).type('application/octet-stream').send(content);
     },
   );
@@ -36,10 +38,11 @@ export function artifactRoutes(server: Server, { jobs }: { jobs: Jobs }): void {
         summary: 'All artifacts as a tar stream',
         tags: ['artifacts'],
         params: z.strictObject({ id: z.string() }),
+        response: { 200: bytes, ...refusals(404) },
       },
     },
     async (request, reply) => {
-      const caller = request.caller as Caller;
+      const caller = callerOf(request);
       const { id } = request.params;
       const paths = await jobs.artifactPaths(caller, id);
       const pack = tar.pack();

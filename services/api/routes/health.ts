@@ -20,16 +20,18 @@ export function healthRoutes(
   parts: { redis: Redis; check: RedisCheck; metrics: Metrics },
 ): void {
   const { redis, check, metrics } = parts;
+  const config = { isPublic: true };
 
   server.get(
     '/healthz',
-    { schema: { summary: 'Whether this process lives', tags: ['health'] } },
+    { config, schema: { summary: 'Whether this process lives', tags: ['health'] } },
     async () => ({ status: 'ok' }),
   );
 
   server.get(
     '/readyz',
     {
+      config,
       schema: {
         summary: 'Whether this server can take and run jobs',
         tags: ['health'],
@@ -54,7 +56,7 @@ export function healthRoutes(
 
   server.get(
     '/metrics',
-    { schema: { summary: 'Metrics for Prometheus', tags: ['health'] } },
+    { config, schema: { summary: 'Metrics for Prometheus', tags: ['health'] } },
     async (_request, reply) => reply.type(metrics.contentType).send(await metrics.text()),
   );
 }

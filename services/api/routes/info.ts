@@ -5,7 +5,7 @@ import type { Settings } from '../../../shared/config/settings.ts';
 import type { Catalogue } from '../../../shared/images.ts';
 import { keys } from '../../../shared/queue/keys.ts';
 import { readWorkers } from '../../../shared/queue/workers.ts';
-import { MAX_WAIT_SECONDS, type Server } from './server-types.ts';
+import { MAX_WAIT_SECONDS, refusals, type Server } from './server-types.ts';
 
 const info = z.strictObject({
   version: z.string(),
@@ -42,7 +42,13 @@ export function infoRoutes(
   const { redis, settings, catalogue, version } = parts;
   server.get(
     '/v1/info',
-    { schema: { summary: 'What this server offers', tags: ['info'], response: { 200: info } } },
+    {
+      schema: {
+        summary: 'What this server offers',
+        tags: ['info'],
+        response: { 200: info, ...refusals() },
+      },
+    },
     async () => {
       const [workers, openJobs] = await Promise.all([readWorkers(redis), redis.zcard(keys.open())]);
       const digestOf = (name: string): string | null =>

@@ -6,10 +6,16 @@ import { jobRequest } from '../../../shared/contract/request.ts';
 import { jobResult, jobState } from '../../../shared/contract/result.ts';
 import { AppError } from '../../../shared/errors.ts';
 import { type Admit, newJobId } from '../admit.ts';
-import type { Caller } from '../auth.ts';
 import type { Jobs, JobView } from '../jobs.ts';
 import type { Results } from '../results.ts';
-import { MAX_WAIT_SECONDS, type Server, waitQuery } from './server-types.ts';
+import {
+  callerOf,
+  MAX_WAIT_SECONDS,
+  queryInt,
+  refusals,
+  type Server,
+  waitQuery,
+} from './server-types.ts';
 
 const MAX_IDEMPOTENCY_KEY = 255;
 const MAX_PAGE = 200;
@@ -29,8 +35,21 @@ const listQuery = z.strictObject({
     .describe('Only jobs with this label: `name` or `name=value`.'),
   after: z.iso.datetime().optional().describe('Only jobs accepted at this time or later.'),
   before: z.iso.datetime().optional().describe('Only jobs accepted before this time.'),
-  limit: z.coerce.number().int().min(1).max(MAX_PAGE).default(50),
+  limit: queryInt(1, MAX_PAGE, 50).describe(`Jobs of a page, at most ${MAX_PAGE}.`),
   cursor: z.string().max(64).optional().describe('The `next` of the page before.'),
+});
+
+const submitHeaders = z.looseObject({
+  prefer: z
+    .string()
+    .optional()
+    .describe(
+      `wait=N: answer with the result if it is there in N seconds, at most ${MAX_WAIT_SECONDS}.`,
+    ),
+  'idempotency-key': z
+    .string()
+    .optional()
+    .describe('The same key with the same body answers the same job, for a day at least.'),
 });
 
 /** `Prefer: wait=N` (RFC 7240), in seconds. */
@@ -68,7 +87,6 @@ export function jobRoutes(
   parts: { admit: Admit; jobs: Jobs; results: Results; instance: string },
 ): void {
   const { admit, jobs, results, instance } = parts;
-  const callerOf = (request: { caller: Caller | null }): Caller => request.caller as Caller;
   const ownId = (text: string): string => {
     // An id of another form is answered like one that does not exist.
     if (!jobId.safeParse(text).success) throw new AppError('NOT_FOUND');
@@ -83,8 +101,9 @@ export function jobRoutes(
         description:
           'Answers 202 with the open job, or 200 with its result when `Prefer: wait=N` was sent and it ended in time.',
         tags: ['jobs'],
+        headers: submitHeaders,
         body: jobRequest,
-        response: { 200: jobResult, 202: jobResult },
+        response: { 200: jobResult, 202: jobResult, ...refusals(400, 413, 415, 422) },
       },
     },
     async (request, reply) => {
@@ -124,7 +143,7 @@ export function jobRoutes(
         summary: 'List own jobs, the newest first',
         tags: ['jobs'],
         querystring: listQuery,
-        response: { 200: jobPage },
+        response: { 200: jobPage, ...refusals(400) },
       },
     },
     async (request) => {
@@ -148,7 +167,7 @@ export function jobRoutes(
         tags: ['jobs'],
         params: jobParams,
         querystring: waitQuery,
-        response: { 200: jobResult },
+        response: { 200: jobResult, ...refusals(400, 404) },
       },
     },
     async (request, reply) => {
@@ -167,7 +186,7 @@ export function jobRoutes(
           'Answers 200 with the result of a job that is done, 202 for one whose end was asked for. Doing it again changes nothing.',
         tags: ['jobs'],
         params: jobParams,
-        response: { 200: jobResult, 202: jobResult },
+        response: { 200: jobResult, 202: jobResult, ...refusals(404) },
       },
     },
     async (request, reply) => {

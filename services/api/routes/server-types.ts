@@ -8,12 +8,18 @@ import type {
 } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';
+import { problem } from '../../../shared/contract/problem.ts';
+import { AppError } from '../../../shared/errors.ts';
 import type { Caller } from '../auth.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
     /** Null on the routes that need no key. */
     caller: Caller | null;
+  }
+  interface FastifyContextConfig {
+    /** A route without this needs a key, whatever its path is. */
+    isPublic?: boolean;
   }
 }
 
@@ -27,12 +33,32 @@ export type Server = FastifyInstance<
 
 export const MAX_WAIT_SECONDS = 60;
 
+/** A whole number in a query: digits, and no other way to write one. */
+export const queryInt = (least: number, most: number, fallback: number) =>
+  z
+    .string()
+    .regex(/^\d{1,4}$/, `expected a whole number from ${least} to ${most}`)
+    .transform(Number)
+    .refine((value) => value >= least && value <= most, {
+      message: `expected a whole number from ${least} to ${most}`,
+    })
+    .default(fallback);
+
 export const waitQuery = z.strictObject({
-  wait: z.coerce
-    .number()
-    .int()
-    .min(0)
-    .max(MAX_WAIT_SECONDS)
-    .default(0)
-    .describe('Seconds to wait for the result.'),
+  wait: queryInt(0, MAX_WAIT_SECONDS, 0).describe(
+    `Seconds to wait for the result, at most ${MAX_WAIT_SECONDS}.`,
+  ),
 });
+
+/** The caller of a route that needs a key. */
+export function callerOf(request: { caller: Caller | null }): Caller {
+  if (request.caller === null) throw new AppError('UNAUTHENTICATED');
+  return request.caller;
+}
+
+/** The refusals and failures that a route with a key may answer: those of every route, and its own. */
+export const refusals = <Status extends number>(...own: Status[]) =>
+  Object.fromEntries([401, 500, 503, ...own].map((status) => [status, problem])) as Record<
+    401 | 500 | 503 | Status,
+    typeof problem
+  >;

@@ -14,7 +14,15 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { Log } from '../../../shared/log.ts';
-import { type Sandbox, type SandboxEngine, type Shape, shapeKey } from '../sandbox/sandbox.ts';
+import {
+  asUnavailable,
+  type Sandbox,
+  type SandboxEngine,
+  SandboxUnavailableError,
+  type Shape,
+  shapeKey,
+} from '../sandbox/sandbox.ts';
+import { createBackoff } from './backoff.ts';
 import type { EngineGate } from './gate.ts';
 import type { Remover } from './remover.ts';
 import { Stock } from './stock.ts';
@@ -24,8 +32,6 @@ import type { Uids } from './uids.ts';
 const IDLE_STOCK_MS = 300_000;
 const FILL_AFTER_LEASE_MS = 10;
 const UPKEEP_MS = 5_000;
-const BACKOFF_FIRST_MS = 250;
-const BACKOFF_MAX_MS = 10_000;
 
 export type PoolState = 'FILLING' | 'READY' | 'DRAINING' | 'CLOSED';
 
@@ -62,8 +68,7 @@ export class Pool {
   readonly #owned = new Set<string>();
   #state: PoolState = 'FILLING';
   #upkeep: NodeJS.Timeout | undefined;
-  #failures = 0;
-  #pausedUntilMs = 0;
+  readonly #backoff = createBackoff();
   #stopping: Promise<void> | undefined;
   #fillTimer: NodeJS.Timeout | undefined;
 
@@ -91,7 +96,7 @@ export class Pool {
       creating,
       leased: this.#leased.size,
       removing: this.#options.remover.pending,
-      engineFailing: this.#failures > 0,
+      engineFailing: this.#backoff.isFailing,
     };
   }
 
@@ -105,7 +110,10 @@ export class Pool {
       throw new Error(`A sandbox was asked of a pool that is ${this.#state}.`);
     }
     const stock = this.#stockOf(shape);
-    const sandbox = stock.take() ?? (await this.#nextMade(stock));
+    const ready = stock.take();
+    const next = ready ?? stock.wait();
+    if (ready === undefined) this.#fill(stock);
+    const sandbox = await next;
     this.#leased.add(sandbox);
     this.#fillSoon();
     return sandbox;
@@ -131,7 +139,8 @@ export class Pool {
     this.#state = 'DRAINING';
     clearInterval(this.#upkeep);
     clearTimeout(this.#fillTimer);
-    for (const stock of this.#stocks.values()) stock.close(new Error('The pool is draining.'));
+    for (const stock of this.#stocks.values())
+      stock.close(new SandboxUnavailableError('the pool is draining'));
     await this.#options.gate.onIdle();
     for (const sandbox of this.#leased) this.#discard(sandbox);
     this.#leased.clear();
@@ -149,12 +158,6 @@ export class Pool {
       this.#stocks.set(key, stock);
     }
     return stock;
-  }
-
-  #nextMade(stock: Stock): Promise<Sandbox> {
-    const next = stock.wait();
-    this.#fill(stock);
-    return next;
   }
 
   #targetOf(stock: Stock): number {
@@ -177,8 +180,7 @@ export class Pool {
   #fill(stock: Stock): void {
     if (this.#state === 'DRAINING' || this.#state === 'CLOSED') return;
     // A job that waits has its sandbox made even while the stock pauses: it must learn how the engine is.
-    const isPaused = Date.now() < this.#pausedUntilMs;
-    const target = isPaused ? 0 : this.#targetOf(stock);
+    const target = this.#backoff.isPaused ? 0 : this.#targetOf(stock);
     for (let left = stock.missing(target); left > 0; left--) void this.#make(stock);
     this.#state = this.#isFull() ? 'READY' : 'FILLING';
   }
@@ -205,7 +207,7 @@ export class Pool {
         void made.then(() => this.#options.onCreated?.(Date.now() - startedAtMs)).catch(() => {});
         return made;
       });
-      this.#failures = 0;
+      this.#backoff.succeed();
       this.#onMade(stock, sandbox);
     } catch (error) {
       log.warn({ err: error, image: stock.shape.image }, 'a sandbox could not be made');
@@ -213,7 +215,7 @@ export class Pool {
       const forget = (): boolean => this.#owned.delete(nonce);
       if (uid === undefined) forget();
       else this.#options.remover.remove({ nonce, uid }, forget);
-      this.#onFailure(stock, error instanceof Error ? error : new Error(String(error)));
+      this.#onFailure(stock, asUnavailable(error));
     } finally {
       stock.creating--;
       this.#fill(stock);
@@ -231,9 +233,7 @@ export class Pool {
   }
 
   #onFailure(stock: Stock, error: Error): void {
-    this.#failures++;
-    const pauseMs = Math.min(BACKOFF_FIRST_MS * 2 ** (this.#failures - 1), BACKOFF_MAX_MS);
-    this.#pausedUntilMs = Date.now() + pauseMs * (0.5 + Math.random() / 2);
+    const pauseMs = this.#backoff.fail();
     stock.failOne(error);
     setTimeout(() => this.#fillAll(), pauseMs).unref();
   }

@@ -2,11 +2,13 @@
  * Removes what no live worker owns: sandboxes of workers that died, and any that outlived its own deadline, whoever
  * made it. At the start of a worker and every ten seconds; containers without our labels are never looked at.
  */
+import { limited } from '../../../shared/limited.ts';
 import type { Log } from '../../../shared/log.ts';
 import type { ListedSandbox, SandboxEngine } from '../sandbox/sandbox.ts';
 import type { EngineGate } from './gate.ts';
 
 const SWEEP_MS = 10_000;
+const LIVING_WITHIN_MS = 2_000;
 const DEADLINE_GRACE_MS = 5_000;
 
 export interface Sweep {
@@ -42,7 +44,8 @@ export function createSweep(options: {
     const neighbours = listed.filter((one) => one.installation === options.installation);
     const others = [...new Set(neighbours.map((one) => one.worker))].filter((id) => id !== worker);
     // Without Redis nobody can say who lives: only our own and the overdue are judged.
-    const living = await options.livingOf(others).catch(() => undefined);
+    const asked = limited(options.livingOf(others), LIVING_WITHIN_MS);
+    const living = await asked.catch(() => undefined);
     const orphans = listed.filter((sandbox) => isOrphan(sandbox, living));
     const removed = await Promise.allSettled(
       orphans.map(({ nonce }) => gate.remove(() => engine.remove(nonce))),

@@ -1,11 +1,13 @@
 /** One job on its way through a guest: the legal order of its frames, the pulled stdin, the report at the end. */
 import { decodeInt, decodeInts, type Frame, ProtocolError } from './decoder.ts';
 import {
+  CAUSE,
   CHUNK_BYTES,
   DONE_FIELDS,
   encodeFrame,
   encodeInts,
   FROM_GUEST,
+  KIND,
   STEP_END_FIELDS,
   TO_GUEST,
 } from './frame.ts';
@@ -55,7 +57,10 @@ export class Conversation {
   #step = -1;
   #isStepOpen = false;
   #stdinSent = 0;
+  #isStdinEnded = false;
+  #areStepsOver = false;
   #isArtifactOpen = false;
+  #isKilled = false;
 
   constructor(job: GuestJob, write: (frame: Buffer) => void) {
     this.#job = job;
@@ -90,6 +95,11 @@ export class Conversation {
     }
   }
 
+  /** From here on the guest may leave steps out. */
+  killed(): void {
+    this.#isKilled = true;
+  }
+
   #openStep(type: number): number {
     if (!this.#isStepOpen) throw new ProtocolError(`frame ${type} came outside a step`);
     return this.#step;
@@ -97,12 +107,13 @@ export class Conversation {
 
   #onStarted(step: number): void {
     const isNext = step === this.#step + 1 && step < this.#job.stdin.length;
-    if (this.#isStepOpen || this.#refused || !isNext) {
+    if (this.#isStepOpen || this.#refused || this.#areStepsOver || !isNext) {
       throw new ProtocolError(`step ${step} started out of order`);
     }
     this.#step = step;
     this.#isStepOpen = true;
     this.#stdinSent = 0;
+    this.#isStdinEnded = false;
     this.#job.sink.onStarted(step);
   }
 
@@ -110,12 +121,15 @@ export class Conversation {
   #onWant(bytes: number, step: number): void {
     const stdin = this.#job.stdin[step];
     if (stdin === null || stdin === undefined) throw new ProtocolError('stdin wanted, none given');
+    // It may have asked again before it heard of the end.
+    if (this.#isStdinEnded) return;
     const room = Math.min(bytes, CHUNK_BYTES);
     const chunk = stdin.subarray(this.#stdinSent, this.#stdinSent + room);
     this.#stdinSent += chunk.length;
     // The step goes with it: an answer under way when its step ends must not reach the next one.
     if (chunk.length > 0) this.#write(encodeFrame(TO_GUEST.STDIN, encodeInts(step), chunk));
     if (this.#stdinSent === stdin.length) {
+      this.#isStdinEnded = true;
       this.#write(encodeFrame(TO_GUEST.STDIN_END, encodeInts(step)));
     }
   }
@@ -127,6 +141,10 @@ export class Conversation {
     }
     this.#isStepOpen = false;
     this.#steps.push(report);
+    // A step that did not end well is the last.
+    const endedWell =
+      report.cause === CAUSE.NONE && report.kind === KIND.EXITED && report.code === 0;
+    if (!endedWell) this.#areStepsOver = true;
   }
 
   #onRefused(payload: Buffer): void {
@@ -137,6 +155,8 @@ export class Conversation {
 
   #onArtifactFrame({ type, payload }: Frame): void {
     const { sink } = this.#job;
+    if (this.#isStepOpen) throw new ProtocolError(`frame ${type} came within a step`);
+    this.#areStepsOver = true;
     switch (type) {
       case FROM_GUEST.ARTIFACT:
         this.#isArtifactOpen = true;
@@ -154,9 +174,9 @@ export class Conversation {
 
   #onDone(payload: Buffer): GuestReport {
     if (this.#isStepOpen) throw new ProtocolError('DONE came within a step');
-    if (this.#steps.length === 0 && !this.#refused) {
-      throw new ProtocolError('DONE came without a step');
-    }
+    const haveAllRun = this.#steps.length === this.#job.stdin.length;
+    const mayBeOver = haveAllRun || this.#areStepsOver || this.#isKilled || this.#refused;
+    if (!mayBeOver) throw new ProtocolError('DONE came before every step had run');
     return { refused: this.#refused, steps: this.#steps, usage: named(DONE_FIELDS, payload) };
   }
 }

@@ -10,7 +10,8 @@ import {
 } from './frame.ts';
 
 const MIB = 1024 * 1024;
-const ARTIFACT_COUNT = 1000;
+/** Files that one job can leave. */
+export const MAX_ARTIFACTS = 1000;
 
 export interface GuestJobOptions {
   /** Bytes of one stream past which a step ends. */
@@ -33,7 +34,7 @@ export function encodeJob(spec: JobSpec, options: GuestJobOptions): Buffer {
     streamBytes: options.streamBytes,
     truncate: TRUNCATE[spec.truncate],
     artifactBytes: limits.artifactBytes,
-    artifactCount: ARTIFACT_COUNT,
+    artifactCount: MAX_ARTIFACTS,
     lifeMs: options.lifeMs,
   };
   const frames = [

@@ -93,6 +93,7 @@ export class GuestSession {
   /** Asks the guest to end the job; its report still comes, with what there is. */
   kill(cause: number = CAUSE.CANCELLED): void {
     if (this.#state === 'RUNNING') {
+      this.#running?.conversation.killed();
       this.#toGuest.write(encodeFrame(TO_GUEST.KILL, encodeInts(cause)));
     }
   }

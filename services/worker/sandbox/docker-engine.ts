@@ -1,5 +1,6 @@
 /** Docker Engine as the maker of sandboxes. */
 import type { Socket } from 'node:net';
+import { limited } from '../../../shared/limited.ts';
 import type { Log } from '../../../shared/log.ts';
 import { GuestLostError, GuestSession } from '../protocol/session.ts';
 import { attach, type EngineAddress } from './attach.ts';
@@ -9,7 +10,6 @@ import {
   CALL_TIMEOUT_MS,
   type Docker,
   diedOfMemory,
-  limited,
   openDocker,
   removeContainer,
   within,
@@ -25,6 +25,8 @@ import {
 import { seccompProfile } from './seccomp.ts';
 
 const HELLO_TIMEOUT_MS = 10_000;
+/** Not `removing`: this engine may list a container so for ever that is gone. */
+const STATES = ['created', 'running', 'paused', 'exited', 'dead'] as const;
 /** What a guest says on stderr is for the log; more than this of it is dropped. */
 const STDERR_BYTES = 2048;
 
@@ -141,7 +143,7 @@ function converse(
 async function listContainers(docker: Docker): Promise<ListedSandbox[]> {
   const containers = await docker.listContainers({
     all: true,
-    filters: { label: [LABEL.nonce] },
+    filters: { label: [LABEL.nonce], status: [...STATES] },
     ...within(CALL_TIMEOUT_MS),
   });
   return containers.map(({ Labels }) => ({

@@ -1,9 +1,9 @@
 /** Docker's images, as the image store needs them. */
+import { limited } from '../../../shared/limited.ts';
 import type { EngineAddress } from './attach.ts';
 import {
   CALL_TIMEOUT_MS,
   type Docker,
-  limited,
   openDocker,
   promised,
   removeContainer,

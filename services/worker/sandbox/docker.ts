@@ -34,19 +34,6 @@ export const statusOf = (error: unknown): number | undefined =>
     ? error.statusCode
     : undefined;
 
-/** For what takes no signal: the call is left alone, its caller goes on. */
-export async function limited<T>(call: Promise<T>, withinMs: number): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer within ${withinMs} ms`)), withinMs);
-  });
-  try {
-    return await Promise.race([call, late]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
 /** Whether a container has ended, or is just ending, because the kernel killed in it for memory. */
 export async function diedOfMemory(docker: Docker, id: string): Promise<boolean> {
   const container = docker.getContainer(id);

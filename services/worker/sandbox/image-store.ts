@@ -116,9 +116,15 @@ async function prepareImage(
   if ((await transport.inspect(tag)) !== undefined) return { tag, digest: source.digest };
 
   log.info({ image: image.name }, 'preparing an image');
-  const id = await transport.build(contextOf(image.reference, guest), {
-    'cofferdam.image': image.name,
-  });
+  const labels = { 'cofferdam.image': image.name };
+  const id = await transport
+    .build(contextOf(image.reference, guest), labels)
+    .catch((cause: Error) => {
+      throw new ImageUnusableError(
+        `${image.reference}: the guest cannot be put into it: ${cause.message}`,
+        { cause },
+      );
+    });
   const faults = await transport.withFiles(id, faultsOfFiles);
   if (faults.length > 0) {
     await transport.removeImage(id);

@@ -81,3 +81,9 @@ export interface SandboxEngine {
 export class SandboxUnavailableError extends Error {
   override readonly name = 'SandboxUnavailableError';
 }
+
+/** Whatever was thrown while a sandbox was made: for the job that waits it means that nothing of it ran. */
+export const asUnavailable = (error: unknown): SandboxUnavailableError =>
+  error instanceof SandboxUnavailableError
+    ? error
+    : new SandboxUnavailableError('no sandbox could be made', { cause: error });

@@ -1,4 +1,4 @@
-/** Names of the numbers that the guest reports. It runs on Linux, whatever the worker runs on. */
+/** Names of the numbers that the guest reports: it runs on Linux, whatever the worker and the command line run on. */
 
 const ERRNO_NAMES: Readonly<Record<number, string>> = {
   1: 'EPERM',
@@ -45,3 +45,11 @@ export const errnoName = (errno: number): string => ERRNO_NAMES[errno] ?? `E${er
 export const signalName = (signal: number): string =>
   SIGNAL_NAMES[signal - 1] ??
   (signal >= FIRST_REALTIME_SIGNAL ? `SIGRTMIN+${signal - FIRST_REALTIME_SIGNAL}` : `SIG${signal}`);
+
+/** The number of a signal by its name; undefined for one that Linux does not have. */
+export function signalNumber(name: string): number | undefined {
+  const [, realtime] = name.match(/^SIGRTMIN\+(\d+)$/) ?? [];
+  if (realtime !== undefined) return FIRST_REALTIME_SIGNAL + Number(realtime);
+  const index = (SIGNAL_NAMES as readonly string[]).indexOf(name);
+  return index < 0 ? undefined : index + 1;
+}

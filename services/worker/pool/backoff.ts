@@ -1,0 +1,35 @@
+/** How long to leave an engine alone that fails: longer with each failure in a row, never the same for two workers. */
+
+const FIRST_MS = 250;
+const MAX_MS = 10_000;
+
+export interface Backoff {
+  /** Whether the last thing that the engine was asked for failed. */
+  readonly isFailing: boolean;
+  readonly isPaused: boolean;
+  /** Counts a failure; returns the pause in milliseconds. */
+  fail(): number;
+  succeed(): void;
+}
+
+export function createBackoff(random: () => number = Math.random): Backoff {
+  let failures = 0;
+  let pausedUntilMs = 0;
+  return {
+    get isFailing() {
+      return failures > 0;
+    },
+    get isPaused() {
+      return Date.now() < pausedUntilMs;
+    },
+    fail() {
+      const pauseMs = Math.min(FIRST_MS * 2 ** failures, MAX_MS) * (0.5 + random() / 2);
+      failures++;
+      pausedUntilMs = Date.now() + pauseMs;
+      return pauseMs;
+    },
+    succeed() {
+      failures = 0;
+    },
+  };
+}

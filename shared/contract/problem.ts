@@ -1,0 +1,19 @@
+/** How every refusal and failure is answered: RFC 9457, with a code from the error table. */
+import { z } from 'zod';
+import { ERRORS } from '../errors.ts';
+
+export const problem = z
+  .strictObject({
+    type: z.string(),
+    title: z.string(),
+    status: z.int(),
+    code: z.enum(Object.keys(ERRORS) as [string, ...string[]]),
+    detail: z.string().describe('What was expected and what came.'),
+    field: z.string().optional().describe('The field at fault, where it is one.'),
+    retryable: z.boolean().describe('Whether the same request may succeed later.'),
+    remedy: z.string().describe('What to do.'),
+    requestId: z.string(),
+  })
+  .describe('A refusal or failure; docs/errors.md lists the codes.');
+
+export type Problem = z.infer<typeof problem>;

@@ -1,0 +1,72 @@
+/** A job as the queue's functions take it, with what a test does not care about filled in. */
+import { randomBytes } from 'node:crypto';
+import type { Redis } from 'ioredis';
+import type { Outcome } from '../../../shared/contract/result.ts';
+import { type Admission, type Admitted, admitJob } from '../../../shared/queue/admit.ts';
+import { type Begun, beginJob } from '../../../shared/queue/begin.ts';
+import { type Settled, type Settlement, settleJob } from '../../../shared/queue/settle.ts';
+
+export const newId = (): string => `job_${randomBytes(16).toString('hex')}`;
+
+export const admission = (over: Partial<Admission> = {}): Admission => ({
+  id: newId(),
+  tenant: 'default',
+  spec: '{"a":1}',
+  image: 'base',
+  runtime: 'runc',
+  labels: {},
+  acceptedAtMs: Date.now(),
+  expiresAtMs: Date.now() + 60_000,
+  retainMs: 60_000,
+  replyTo: '',
+  budgetMs: 30_000,
+  idempotency: null,
+  maxOpenJobs: 100_000,
+  forgetBeforeMs: 0,
+  ...over,
+});
+
+/** Admits a job and returns its id. */
+export async function admitted(redis: Redis, over: Partial<Admission> = {}): Promise<string> {
+  const job = admission(over);
+  const reply: Admitted = await admitJob(redis, job);
+  if (reply.kind !== 'accepted') throw new Error(`not accepted: ${reply.kind}`);
+  return job.id;
+}
+
+export const begin = (
+  redis: Redis,
+  id: string,
+  worker = 'w1',
+  nowMs = Date.now(),
+): Promise<Begun> => beginJob(redis, { id, worker, nowMs });
+
+/** Begins a job and returns the number of its start. */
+export async function begun(redis: Redis, id: string, worker = 'w1'): Promise<number> {
+  const reply = await begin(redis, id, worker);
+  if (reply.kind !== 'started') throw new Error(`not started: ${reply.kind}`);
+  return reply.start;
+}
+
+export const EXITED: Outcome = { kind: 'exited', exitCode: 0 };
+
+export const settlement = (
+  id: string,
+  start: number | null,
+  over: Partial<Settlement> = {},
+): Settlement => ({
+  id,
+  start,
+  result: JSON.stringify({ id, by: start }),
+  outcome: EXITED,
+  finishedAtMs: Date.now(),
+  retainMs: 60_000,
+  ...over,
+});
+
+export const settle = (
+  redis: Redis,
+  id: string,
+  start: number | null,
+  over: Partial<Settlement> = {},
+): Promise<Settled> => settleJob(redis, settlement(id, start, over));

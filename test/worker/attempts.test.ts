@@ -1,0 +1,222 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Attempts } from '../../services/worker/attempts.ts';
+import { GuestLostError } from '../../services/worker/protocol/session.ts';
+import { type Sandbox, SandboxUnavailableError } from '../../services/worker/sandbox/sandbox.ts';
+import { jobResult } from '../../shared/contract/result.ts';
+import type { JobSpec } from '../../shared/contract/spec.ts';
+import { cancelRunning } from '../../shared/queue/cancel.ts';
+import { readRecord } from '../../shared/queue/job-record.ts';
+import { keys } from '../../shared/queue/keys.ts';
+import { admitted, begin, begun } from '../shared/queue/job.ts';
+import { eventually, silent, startRedis, type TestRedis } from '../shared/queue/redis.ts';
+import { MemoryEngine, SHAPE } from './pool/memory-engine.ts';
+import { done, output, started, stepEnd } from './protocol/frames.ts';
+import { aSpec } from './spec.ts';
+
+let server: TestRedis;
+beforeAll(async () => {
+  server = await startRedis();
+});
+afterAll(() => server.stop());
+
+type Script = (sandbox: Sandbox) => void;
+const endsWell: Script = ({ session }) =>
+  session.receive(Buffer.concat([started(0), output('hi'), stepEnd({ stdoutTotal: 2 }), done()]));
+const isLost: Script = ({ session }) => {
+  session.receive(started(0));
+  session.fail(new GuestLostError('gone'));
+};
+
+/** A worker whose sandboxes do as these scripts say, one after another; null where none is to be had. */
+function aWorker(...scripts: (Script | null)[]) {
+  const engine = new MemoryEngine();
+  const outcomes: string[] = [];
+  const out = new Set<Sandbox>();
+  const attempts = new Attempts({
+    redis: server.redis,
+    worker: 'w1',
+    streamBytes: 1000,
+    log: silent,
+    onDone: ({ kind }) => outcomes.push(kind),
+    leases: {
+      async lease() {
+        const script = scripts.shift();
+        if (script === null || script === undefined) throw new SandboxUnavailableError('none');
+        const nonce = String(engine.orders.length);
+        const sandbox = await engine.create({ shape: SHAPE, uid: 1, nonce, deadlineMs: 0 });
+        out.add(sandbox);
+        setImmediate(() => script(sandbox));
+        return sandbox;
+      },
+      retire: (sandbox) => {
+        out.delete(sandbox);
+      },
+    },
+  });
+  return { attempts, outcomes, out };
+}
+
+const aJob = (over: Partial<JobSpec> = {}): Promise<string> =>
+  admitted(server.redis, { spec: JSON.stringify(aSpec(over)) });
+const recordOf = (id: string) => readRecord(server.redis, id);
+const resultOf = async (id: string) =>
+  jobResult.parse(JSON.parse((await server.redis.get(keys.result(id))) ?? 'null'));
+
+describe('an attempt at a job', () => {
+  it('runs it, settles it and lets the sandbox go', async () => {
+    const { attempts, outcomes, out } = aWorker(endsWell);
+    const id = await aJob();
+    expect(await attempts.attempt(id)).toEqual({ kind: 'ended' });
+    expect(await resultOf(id)).toMatchObject({
+      outcome: { kind: 'exited' },
+      stdout: 'hi',
+      attempt: 1,
+    });
+    expect(outcomes).toEqual(['exited']);
+    expect(out.size).toBe(0);
+    expect(attempts.runningIds()).toEqual([]);
+  });
+
+  it('does nothing for a job that is done', async () => {
+    const { attempts, outcomes } = aWorker(endsWell, endsWell);
+    const id = await aJob();
+    await attempts.attempt(id);
+    expect(await attempts.attempt(id)).toEqual({ kind: 'ended' });
+    expect(outcomes).toEqual(['exited']);
+  });
+
+  it('that the platform lost is made again at once, and a second loss is the end', async () => {
+    const { attempts, outcomes } = aWorker(isLost, isLost);
+    const id = await aJob();
+    expect(await attempts.attempt(id)).toEqual({ kind: 'again' });
+    expect(await recordOf(id)).toMatchObject({ state: 'queued', starts: 1 });
+    expect(await attempts.attempt(id)).toEqual({ kind: 'ended' });
+    expect(await resultOf(id)).toMatchObject({
+      outcome: { kind: 'lost', cause: 'sandbox_lost' },
+      fault: 'platform',
+      ran: 'yes',
+      attempt: 2,
+    });
+    expect(outcomes).toEqual(['lost']);
+  });
+
+  it('that the platform lost is the only one where the caller wants no second', async () => {
+    const { attempts } = aWorker(isLost);
+    const id = await aJob({ onLost: 'fail' });
+    expect(await attempts.attempt(id)).toEqual({ kind: 'ended' });
+    expect(await resultOf(id)).toMatchObject({ outcome: { kind: 'lost' }, attempt: 1 });
+  });
+
+  it('is not made where the caller wants no second and a worker died with the first', async () => {
+    const { attempts } = aWorker(endsWell);
+    const id = await aJob({ onLost: 'fail' });
+    await begun(server.redis, id, 'dead');
+    expect(await attempts.attempt(id)).toEqual({ kind: 'ended' });
+    expect(await resultOf(id)).toMatchObject({
+      outcome: { kind: 'lost', cause: 'worker_lost' },
+      ran: 'unknown',
+    });
+  });
+
+  it('for which there is no sandbox is handed back for later, and costs no start, however often', async () => {
+    for (const onLost of ['retry', 'fail'] as const) {
+      const { attempts } = aWorker(null, null, null, endsWell);
+      const id = await aJob({ onLost });
+      for (let times = 1; times <= 3; times++) {
+        expect(await attempts.attempt(id)).toMatchObject({ kind: 'hand_back' });
+        expect(await recordOf(id)).toMatchObject({ state: 'queued', starts: 0, handedBack: times });
+      }
+      expect(await attempts.attempt(id)).toEqual({ kind: 'ended' });
+      expect(await resultOf(id)).toMatchObject({ outcome: { kind: 'exited' }, attempt: 1 });
+    }
+  });
+
+  it('for which there is never a sandbox is given up, and says that nothing ran', async () => {
+    const { attempts } = aWorker();
+    const id = await aJob();
+    let next = await attempts.attempt(id);
+    for (let times = 1; next.kind === 'hand_back' && times < 20; times++) {
+      expect(next.afterMs).toBeGreaterThan(0);
+      expect(next.afterMs).toBeLessThanOrEqual(15_000);
+      next = await attempts.attempt(id);
+    }
+    expect(await resultOf(id)).toMatchObject({
+      outcome: { kind: 'lost', cause: 'sandbox_unavailable' },
+      ran: 'no',
+      retryable: true,
+    });
+  });
+
+  it('still loses no second start to a want of sandboxes before the first', async () => {
+    const { attempts } = aWorker(null, isLost, endsWell);
+    const id = await aJob();
+    expect(await attempts.attempt(id)).toMatchObject({ kind: 'hand_back' });
+    expect(await attempts.attempt(id)).toEqual({ kind: 'again' });
+    expect(await attempts.attempt(id)).toEqual({ kind: 'ended' });
+    expect(await resultOf(id)).toMatchObject({ outcome: { kind: 'exited' }, attempt: 2 });
+  });
+
+  it('of a job that expired, or started too often, settles it without a run', async () => {
+    const { attempts, outcomes } = aWorker();
+    const expired = await admitted(server.redis, { expiresAtMs: 1 });
+    await attempts.attempt(expired);
+    expect((await resultOf(expired)).outcome).toEqual({ kind: 'expired' });
+    const exhausted = await aJob();
+    await begin(server.redis, exhausted);
+    await begin(server.redis, exhausted);
+    await attempts.attempt(exhausted);
+    expect(await resultOf(exhausted)).toMatchObject({ outcome: { kind: 'lost' }, ran: 'unknown' });
+    expect(outcomes).toEqual(['expired', 'lost']);
+  });
+
+  it('of a job whose spec cannot be read settles it as ours to answer for', async () => {
+    for (const spec of ['not json', '{}', JSON.stringify({ ...aSpec(), version: 9 })]) {
+      const id = await admitted(server.redis, { spec });
+      await aWorker(endsWell).attempts.attempt(id);
+      expect(await resultOf(id)).toMatchObject({
+        outcome: { kind: 'lost', cause: 'spec_unreadable' },
+        fault: 'platform',
+        ran: 'no',
+      });
+    }
+  });
+
+  it('is ended by a cancellation, and the job is cancelled', async () => {
+    const { attempts } = aWorker(({ session }) => session.receive(started(0)));
+    const id = await aJob();
+    const attempt = attempts.attempt(id);
+    await eventually('it running', () => attempts.runningIds().includes(id));
+    attempts.end(id, { kind: 'cancelled', by: 'caller' });
+    expect(await attempt).toEqual({ kind: 'ended' });
+    expect((await resultOf(id)).outcome).toEqual({ kind: 'cancelled', by: 'caller' });
+  });
+
+  it('is not made for a job that was cancelled while its first worker died', async () => {
+    const { attempts } = aWorker(endsWell);
+    const id = await aJob();
+    await begun(server.redis, id, 'dead');
+    await cancelRunning(server.redis, id, 'caller');
+    expect(await attempts.attempt(id)).toEqual({ kind: 'ended' });
+    expect((await resultOf(id)).outcome).toEqual({ kind: 'cancelled', by: 'caller' });
+  });
+
+  it('writes nothing of a job that another worker has begun since', async () => {
+    const { attempts, outcomes } = aWorker((sandbox) => {
+      void begun(server.redis, id, 'other').then(() => endsWell(sandbox));
+    });
+    const id = await aJob();
+    expect(await attempts.attempt(id)).toEqual({ kind: 'ended' });
+    expect(await recordOf(id)).toMatchObject({ state: 'running', worker: 'other' });
+    expect(outcomes).toEqual([]);
+  });
+
+  it('that its worker gives up while draining goes back into the queue for another', async () => {
+    const { attempts } = aWorker(({ session }) => session.receive(started(0)));
+    const id = await aJob();
+    const attempt = attempts.attempt(id);
+    await eventually('it running', () => attempts.runningIds().includes(id));
+    attempts.end(id, { kind: 'draining' });
+    expect(await attempt).toEqual({ kind: 'hand_back', afterMs: 0 });
+    expect(await recordOf(id)).toMatchObject({ state: 'queued', starts: 1 });
+  });
+});

@@ -1,0 +1,34 @@
+import { describe, expect, it } from 'vitest';
+import { resolve } from '../../services/api/policy/resolve.ts';
+import { workerConfig } from '../../services/worker/config.ts';
+import { shapeKey, shapeOf } from '../../services/worker/sandbox/sandbox.ts';
+import { parseSettings } from '../../shared/config/settings.ts';
+import { readCatalogue } from '../../shared/images.ts';
+
+/** The shape of a job that asks for nothing, as the API decides it. */
+const shapeOfPlainJob = (env: Record<string, string>): string => {
+  const { limits, defaultImage } = parseSettings(env);
+  const rules = { limits, defaultImage, catalogue: readCatalogue(undefined) };
+  return shapeKey(shapeOf(resolve({ command: ['true'] }, rules).spec));
+};
+
+describe('the shape that a worker keeps ready from its start', () => {
+  it.each<Record<string, string>>([
+    {},
+    { COFFERDAM_DEFAULT_MEMORY_MB: '64' },
+    { COFFERDAM_DEFAULT_MEMORY_MB: '1024', COFFERDAM_DEFAULT_WORKSPACE_MB: '900' },
+    { COFFERDAM_DEFAULT_CPUS: '0.5', COFFERDAM_DEFAULT_PROCESSES: '7' },
+    { COFFERDAM_DEFAULT_IMAGE: 'python' },
+  ])('is that of a job which asks for nothing: %o', (env) => {
+    expect(shapeKey(workerConfig(parseSettings(env)).firstShape)).toBe(shapeOfPlainJob(env));
+  });
+});
+
+describe('the times of a worker', () => {
+  it('let a sandbox live longer than the longest job, and an idle one longer than the pool keeps it', () => {
+    const settings = parseSettings({});
+    const config = workerConfig(settings);
+    expect(config.maxLifeMs).toBeGreaterThan(settings.limits.timeoutMs.ceiling);
+    expect(config.idleSeconds * 1000).toBeGreaterThan(settings.poolMaxAgeMs);
+  });
+});

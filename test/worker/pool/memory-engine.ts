@@ -1,0 +1,120 @@
+/**
+ * Sandboxes that are nothing but an entry in a map: an implementation of the engine for what the pool does with one, so
+ * that creations and removals end when a test says so, in the order that it says, or fail.
+ */
+import { GuestLostError, GuestSession } from '../../../services/worker/protocol/session.ts';
+import {
+  type ListedSandbox,
+  type Order,
+  type Sandbox,
+  type SandboxEngine,
+  SandboxUnavailableError,
+  type Shape,
+} from '../../../services/worker/sandbox/sandbox.ts';
+import { hello, Written } from '../protocol/frames.ts';
+
+export const SHAPE: Shape = {
+  image: 'base',
+  runtime: 'runc',
+  memoryMb: 64,
+  cpus: 1,
+  processes: 16,
+  workspaceMb: 16,
+};
+
+export interface Creation {
+  readonly order: Order;
+  succeed(): Sandbox;
+  fail(error?: Error): void;
+}
+
+export class MemoryEngine implements SandboxEngine {
+  /** What exists, by nonce. */
+  readonly existing = new Map<string, Order>();
+  /** Every order there ever was. */
+  readonly orders: Order[] = [];
+  readonly removed: string[] = [];
+  /** The most calls that were under way at once. */
+  mostAtOnce = 0;
+  /** Creations that a test has to end; unless `isManual` they end by themselves. */
+  readonly pending: Creation[] = [];
+  isManual = false;
+  /** Thrown by the next creations, in turn. */
+  readonly creationFailures: Error[] = [];
+  /** Thrown by the next removals, in turn. */
+  readonly removalFailures: Error[] = [];
+  listed: ListedSandbox[] = [];
+  #atOnce = 0;
+
+  async create(order: Order): Promise<Sandbox> {
+    this.orders.push(order);
+    return this.#counted(async () => {
+      const failure = this.creationFailures.shift();
+      if (failure !== undefined) throw failure;
+      this.existing.set(order.nonce, order);
+      if (!this.isManual) return this.#sandboxOf(order);
+      return new Promise<Sandbox>((resolve, reject) => {
+        this.pending.push({
+          order,
+          succeed: () => {
+            const sandbox = this.#sandboxOf(order);
+            resolve(sandbox);
+            return sandbox;
+          },
+          fail: (error = new SandboxUnavailableError('no')) => {
+            this.existing.delete(order.nonce);
+            reject(error);
+          },
+        });
+      });
+    });
+  }
+
+  remove(nonce: string): Promise<void> {
+    return this.#counted(async () => {
+      await Promise.resolve();
+      const failure = this.removalFailures.shift();
+      if (failure !== undefined) throw failure;
+      this.existing.delete(nonce);
+      this.removed.push(nonce);
+    });
+  }
+
+  async list(): Promise<ListedSandbox[]> {
+    return this.listed;
+  }
+
+  async #counted<T>(work: () => Promise<T>): Promise<T> {
+    this.#atOnce++;
+    this.mostAtOnce = Math.max(this.mostAtOnce, this.#atOnce);
+    try {
+      return await work();
+    } finally {
+      this.#atOnce--;
+    }
+  }
+
+  #sandboxOf({ nonce, uid, shape }: Order): Sandbox {
+    const session = new GuestSession(new Written());
+    session.receive(hello());
+    let announceClosed: () => void = () => {};
+    const closed = new Promise<void>((resolve) => {
+      announceClosed = resolve;
+    });
+    return {
+      id: `id-${nonce}`,
+      nonce,
+      uid,
+      shape,
+      imageDigest: 'sha256:0',
+      createdAtMs: Date.now(),
+      session,
+      closed,
+      diedOfMemory: async () => false,
+      disconnect() {
+        session.fail(new GuestLostError('disconnected'));
+        announceClosed();
+      },
+    };
+  }
+}

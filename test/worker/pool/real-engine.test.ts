@@ -1,0 +1,140 @@
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createDeadline } from '../../../services/worker/deadline.ts';
+import { execute } from '../../../services/worker/execution.ts';
+import { createGate } from '../../../services/worker/pool/gate.ts';
+import { Pool } from '../../../services/worker/pool/pool.ts';
+import { createRemover } from '../../../services/worker/pool/remover.ts';
+import { chooseUidBlock, createUids } from '../../../services/worker/pool/uids.ts';
+import { createDockerEngine } from '../../../services/worker/sandbox/docker-engine.ts';
+import { dockerImages } from '../../../services/worker/sandbox/docker-images.ts';
+import { createImageStore } from '../../../services/worker/sandbox/image-store.ts';
+import {
+  type SandboxEngine,
+  SandboxUnavailableError,
+  shapeOf,
+} from '../../../services/worker/sandbox/sandbox.ts';
+import { packageRoot, readCatalogue } from '../../../shared/images.ts';
+import { createLog } from '../../../shared/log.ts';
+import { sandboxes } from '../../helpers/docker.ts';
+import { eventually } from '../../shared/queue/redis.ts';
+import { aSpec } from '../spec.ts';
+
+const ADDRESS = { socketPath: '/var/run/docker.sock' };
+const WORKER = `unit-${process.pid}`;
+const log = createLog('silent');
+const spec = aSpec({ limits: { ...aSpec().limits, memoryMb: 64, workspaceMb: 16 } });
+
+let engine: SandboxEngine;
+let pool: Pool;
+beforeAll(async () => {
+  const [name, image] = [...readCatalogue(undefined)][0] ?? [];
+  if (name === undefined || image === undefined) throw new Error('no image');
+  const images = createImageStore({
+    catalogue: new Map([[name, image]]),
+    guestFile: path.join(packageRoot, 'build/guest'),
+    transport: dockerImages(ADDRESS),
+    log,
+  });
+  await images.prepare();
+  engine = await createDockerEngine({
+    address: ADDRESS,
+    worker: WORKER,
+    installation: 'unit',
+    idleSeconds: 60,
+    maxOpenFiles: 1024,
+    imageOf: images.imageOf,
+    log,
+  });
+  const uids = createUids(chooseUidBlock((await engine.list()).map(({ uid }) => uid)));
+  const gate = createGate(2);
+  const remover = createRemover({ engine, gate, uids, log });
+  pool = new Pool({
+    engine,
+    gate,
+    remover,
+    uids,
+    target: 1,
+    firstShape: shapeOf(spec),
+    maxAgeMs: 600_000,
+    maxLifeMs: 60_000,
+    log,
+  });
+  pool.start();
+});
+afterAll(async () => {
+  await pool.stop();
+  expect(await sandboxes(WORKER)).toEqual([]);
+});
+
+const run = async (over: Partial<typeof spec> = {}) => {
+  const sandbox = await pool.lease(shapeOf(spec));
+  const execution = await execute(
+    sandbox,
+    { ...spec, ...over },
+    { deadline: createDeadline(), streamBytes: 1_000_000 },
+  );
+  pool.retire(sandbox);
+  return { sandbox, execution };
+};
+
+describe('a pool of real sandboxes', () => {
+  it('leases one that runs a job, and it is gone once it is retired', async () => {
+    const { sandbox, execution } = await run();
+    expect(execution.error).toBeUndefined();
+    expect(execution.report?.steps).toMatchObject([{ cause: 0, kind: 0, code: 0 }]);
+    await eventually(
+      'its removal',
+      async () => !(await sandboxes(WORKER)).includes(sandbox.id.slice(0, 12)),
+    );
+    await eventually('its nonce forgotten', () => !pool.owns(sandbox.nonce));
+  });
+
+  it('labels what it makes, so that it is known by worker, nonce and uid', async () => {
+    await eventually('stock', () => pool.figures().ready === 1);
+    const own = (await engine.list()).filter(({ worker }) => worker === WORKER);
+    expect(own.length).toBeGreaterThan(0);
+    for (const { uid, deadlineMs, nonce } of own) {
+      expect(uid).toBeGreaterThanOrEqual(200_000);
+      expect(deadlineMs).toBeGreaterThan(Date.now());
+      expect(pool.owns(nonce)).toBe(true);
+    }
+  });
+
+  it('removes by nonce what exists, and what never did, without a fault', async () => {
+    await engine.remove('0'.repeat(32));
+    const sandbox = await pool.lease(shapeOf(spec));
+    await Promise.all([engine.remove(sandbox.nonce), engine.remove(sandbox.nonce)]);
+    pool.retire(sandbox);
+  });
+
+  it('says that there is no sandbox for a shape that the engine refuses, and leaves nothing', async () => {
+    const before = (await engine.list()).length;
+    const shape = { ...shapeOf(spec), memoryMb: 1 };
+    const order = { shape, uid: 299_999, nonce: 'f'.repeat(32), deadlineMs: Date.now() + 60_000 };
+    await expect(engine.create(order)).rejects.toThrow(SandboxUnavailableError);
+    expect((await engine.list()).length).toBeLessThanOrEqual(before + 1);
+    expect((await engine.list()).map(({ nonce }) => nonce)).not.toContain(order.nonce);
+  });
+
+  it('feeds stdin of every size to its end', async () => {
+    for (const bytes of [0, 1, 65_535, 65_536, 65_537, 70_000, 98_304, 98_305, 200_000]) {
+      const steps = [
+        { name: 'main', argv: ['wc', '-c'], stdin: 'x'.repeat(bytes), timeoutMs: 5000 },
+      ];
+      const { execution } = await run({ steps });
+      const seen = execution.outputs[0]?.stdout.text.trim();
+      expect([bytes, execution.error?.message, seen]).toEqual([bytes, undefined, String(bytes)]);
+    }
+  });
+
+  it('feeds stdin to its end to a program that reads it in small pieces', async () => {
+    for (let round = 0; round < 10; round++) {
+      const argv = ['sh', '-c', 'sleep 0.02; dd bs=4096 of=/dev/null 2>/dev/null && echo read'];
+      const steps = [{ name: 'main', argv, stdin: 'x'.repeat(150_000), timeoutMs: 5000 }];
+      const { execution } = await run({ steps });
+      const seen = execution.outputs[0]?.stdout.text.trim();
+      expect([round, execution.error?.message, seen]).toEqual([round, undefined, 'read']);
+    }
+  });
+});
