@@ -4,7 +4,7 @@ import type { Redis } from 'ioredis';
 import type { JobRequest } from '../../shared/contract/request.ts';
 import { AppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
-import { admitJob } from '../../shared/queue/admit.ts';
+import { admissionReloads, admitJob } from '../../shared/queue/admit.ts';
 import type { Caller } from './auth.ts';
 import type { Entrance } from './entrance.ts';
 import { type Rules, resolve } from './policy/resolve.ts';
@@ -49,6 +49,7 @@ export function createAdmit(options: {
   return async ({ id, caller, request, idempotencyKey, replyTo }) => {
     const { spec, expiresInMs, retainMs } = resolve(request, rules);
     const acceptedAtMs = Date.now();
+    const reloads = admissionReloads();
     const recorded = admitJob(redis, {
       id,
       tenant: caller.tenant,
@@ -90,7 +91,9 @@ export function createAdmit(options: {
     }
     // From here on the job is accepted: a failure only delays it, until the sweep puts it into the queue.
     try {
-      await (early ?? entrance.enter(id));
+      await early;
+      // Where the record came after all, a worker may have found the bare id and dropped it.
+      if (early === undefined || admissionReloads() !== reloads) await entrance.enter(id);
     } catch (error) {
       log.warn({ err: error, job: id }, 'left to the sweep: not enqueued');
     }

@@ -23,8 +23,8 @@ export function createSweeper(options: { redis: Redis; entrance: Entrance; log: 
   let timer: NodeJS.Timeout | undefined;
   let underWay: Promise<void> | undefined;
 
-  const due = (key: string, beforeMs: number): Promise<string[]> =>
-    redis.zrangebyscore(key, '-inf', beforeMs, 'LIMIT', 0, AT_ONCE);
+  const due = (key: string, beforeMs: number, skip = 0): Promise<string[]> =>
+    redis.zrangebyscore(key, '-inf', beforeMs, 'LIMIT', skip, AT_ONCE);
 
   const enqueueForgotten = async (): Promise<void> => {
     for (const id of await due(keys.unqueued(), Date.now() - UNQUEUED_AFTER_MS)) {
@@ -34,14 +34,22 @@ export function createSweeper(options: { redis: Redis; entrance: Entrance; log: 
   };
 
   const end = async (key: string, from: 'queued' | 'running', outcome: Outcome): Promise<void> => {
-    const ids = await due(key, Date.now());
-    const records = await readRecords(redis, ids);
-    for (const [index, id] of ids.entries()) {
-      const record = records[index];
-      if (record === undefined) await redis.zrem(key, id);
-      if (record?.state !== from || mayStartAgain(record)) continue;
-      await settleWithoutRun(redis, { id, record, outcome });
-      log.warn({ job: id, outcome }, 'ended by the sweep');
+    // Those that are left alone must not hide the ones behind them.
+    for (let skip = 0, found = AT_ONCE; found === AT_ONCE; ) {
+      const ids = await due(key, Date.now(), skip);
+      const records = await readRecords(redis, ids);
+      for (const [index, id] of ids.entries()) {
+        const record = records[index];
+        if (record === undefined) {
+          await redis.zrem(key, id);
+        } else if (record.state !== from || mayStartAgain(record)) {
+          skip++;
+        } else {
+          await settleWithoutRun(redis, { id, record, outcome });
+          log.warn({ job: id, outcome }, 'ended by the sweep');
+        }
+      }
+      found = ids.length;
     }
   };
 

@@ -91,5 +91,8 @@ export async function admitJob(redis: Redis, job: Admission): Promise<Admitted> 
   return kind === 'repeated' ? { kind, id: id as string } : { kind };
 }
 
+/** See Script.reloads. */
+export const admissionReloads = (): number => ADMIT.reloads;
+
 /** Redis must know the script before the first job: what is sent behind it relies on its being executed first. */
 export const loadAdmission = (redis: Redis): Promise<unknown> => ADMIT.load(redis);

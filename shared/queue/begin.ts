@@ -1,4 +1,5 @@
 /** queued → running, and back: what a worker does around a start. See job-record.ts for the states. */
+import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import { fieldsOf, type JobRecord, recordOf } from './job-record.ts';
 import { keys } from './keys.ts';
@@ -21,6 +22,10 @@ export type Begun =
 const BEGIN = defineScript(`
   local state = redis.call('HGET', KEYS[1], 'state')
   if not state or state == 'done' then return {'not_wanted'} end
+  -- The same call once more: its answer was lost with a connection, not its effect.
+  if state == 'running' and redis.call('HGET', KEYS[1], 'beganBy') == ARGV[5] then
+    return {'started', redis.call('HGETALL', KEYS[1])}
+  end
   local id, now, worker, max = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
   redis.call('ZREM', KEYS[3], id)
   local starts = tonumber(redis.call('HGET', KEYS[1], 'starts'))
@@ -28,7 +33,8 @@ const BEGIN = defineScript(`
     return {'expired', redis.call('HGETALL', KEYS[1])}
   end
   if starts >= max then return {'exhausted', redis.call('HGETALL', KEYS[1])} end
-  redis.call('HSET', KEYS[1], 'state', 'running', 'starts', starts + 1, 'takenAt', now, 'worker', worker)
+  redis.call('HSET', KEYS[1], 'state', 'running', 'starts', starts + 1, 'takenAt', now, 'worker', worker,
+    'beganBy', ARGV[5])
   redis.call('HINCRBY', KEYS[1], 'fence', 1)
   redis.call('ZADD', KEYS[2], now + tonumber(redis.call('HGET', KEYS[1], 'budgetMs')), id)
   return {'started', redis.call('HGETALL', KEYS[1])}
@@ -41,7 +47,7 @@ export async function beginJob(
   const [kind, flat] = (await BEGIN.run(
     redis,
     [keys.job(begin.id), keys.running(), keys.unqueued()],
-    [begin.id, begin.nowMs, begin.worker, MAX_STARTS],
+    [begin.id, begin.nowMs, begin.worker, MAX_STARTS, randomUUID()],
   )) as [Begun['kind'], string[]?];
   if (kind === 'not_wanted' || flat === undefined) return { kind: 'not_wanted' };
   const fields = fieldsOf(flat);

@@ -23,7 +23,8 @@ export async function settleWithoutRun(
   const finishedAtMs = Date.now();
   return settleJob(redis, {
     id,
-    start: start ?? null,
+    // A job that is running is settled as it was read: by now another worker may have begun it.
+    start: start ?? (record.state === 'running' ? record.fence : null),
     from: record.state,
     result: JSON.stringify(endWithoutRun({ id, record, outcome, finishedAtMs })),
     outcome,

@@ -8,6 +8,7 @@ import {
   type JobStep,
   SPEC_VERSION,
 } from '../../../shared/contract/spec.ts';
+import { utf8Bytes } from '../../../shared/contract/units.ts';
 import { AppError } from '../../../shared/errors.ts';
 import type { Catalogue, Image } from '../../../shared/images.ts';
 
@@ -40,6 +41,7 @@ export function resolve(request: JobRequest, rules: Rules): Resolved {
   const limits = limitsOf(request, { timeoutMs, steps: steps.length }, rules);
   const files = [...(request.files ?? []), ...scripts];
   refuseWhatCannotFit(files, limits);
+  refuseTooMuchText(request, steps);
   return {
     expiresInMs: limitOf('expiresInMs', request.expiresInMs, rules, 'expiresInMs'),
     retainMs: limitOf('retainMs', request.retainMs, rules, 'retainMs'),
@@ -187,6 +189,20 @@ function outputLimit(
     throw aboveCeiling(`limits.${name}`, asked, perStep, why);
   }
   return asked ?? Math.min(fallback, perStep);
+}
+
+/** The guest holds arguments, variables and globs in so much memory; Linux refuses a program a quarter of it. */
+const MAX_TEXT_BYTES = 8 * MIB;
+
+function refuseTooMuchText(
+  { env = {}, collect = [] }: JobRequest,
+  steps: readonly JobStep[],
+): void {
+  const texts = [...steps.flatMap(({ argv }) => argv), ...Object.entries(env).flat(), ...collect];
+  const bytes = texts.reduce((sum, text) => sum + utf8Bytes(text) + 2, 0);
+  const room = MAX_TEXT_BYTES - MIB;
+  if (bytes > room)
+    throw aboveCeiling('command', bytes, room, ' bytes of arguments, variables and globs together');
 }
 
 function refuseWhatCannotFit(files: readonly SpecFile[], limits: JobLimits): void {

@@ -10,7 +10,8 @@
  * | DRAINING | no lease, no creation; what is left goes     | stop()               |
  * | CLOSED   | everything this pool made is confirmed gone  | the last removal     |
  *
- * When the engine fails, jobs that wait are told at once, and the stock is filled again after a pause that grows.
+ * When a creation fails, the job that waited longest is told at once, and its stock is filled again after a pause that
+ * grows. One image that cannot be used does not hold up the others.
  */
 import { randomBytes } from 'node:crypto';
 import type { Log } from '../../../shared/log.ts';
@@ -22,7 +23,6 @@ import {
   type Shape,
   shapeKey,
 } from '../sandbox/sandbox.ts';
-import { createBackoff } from './backoff.ts';
 import type { EngineGate } from './gate.ts';
 import type { Remover } from './remover.ts';
 import { Stock } from './stock.ts';
@@ -68,7 +68,6 @@ export class Pool {
   readonly #owned = new Set<string>();
   #state: PoolState = 'FILLING';
   #upkeep: NodeJS.Timeout | undefined;
-  readonly #backoff = createBackoff();
   #stopping: Promise<void> | undefined;
   #fillTimer: NodeJS.Timeout | undefined;
 
@@ -84,19 +83,14 @@ export class Pool {
   }
 
   figures(): PoolFigures {
-    let ready = 0;
-    let creating = 0;
-    for (const stock of this.#stocks.values()) {
-      ready += stock.ready;
-      creating += stock.creating;
-    }
+    const stocks = [...this.#stocks.values()];
     return {
       state: this.#state,
-      ready,
-      creating,
+      ready: stocks.reduce((sum, stock) => sum + stock.ready, 0),
+      creating: stocks.reduce((sum, stock) => sum + stock.creating, 0),
       leased: this.#leased.size,
       removing: this.#options.remover.pending,
-      engineFailing: this.#backoff.isFailing,
+      engineFailing: stocks.length > 0 && stocks.every((stock) => stock.backoff.isFailing),
     };
   }
 
@@ -139,8 +133,8 @@ export class Pool {
     this.#state = 'DRAINING';
     clearInterval(this.#upkeep);
     clearTimeout(this.#fillTimer);
-    for (const stock of this.#stocks.values())
-      stock.close(new SandboxUnavailableError('the pool is draining'));
+    const reason = new SandboxUnavailableError('the pool is draining');
+    for (const stock of this.#stocks.values()) stock.close(reason);
     await this.#options.gate.onIdle();
     for (const sandbox of this.#leased) this.#discard(sandbox);
     this.#leased.clear();
@@ -153,8 +147,7 @@ export class Pool {
     const key = shapeKey(shape);
     let stock = this.#stocks.get(key);
     if (stock === undefined) {
-      const { maxAgeMs } = this.#options;
-      stock = new Stock(shape, maxAgeMs, (sandbox) => this.#discard(sandbox));
+      stock = new Stock(shape, this.#options.maxAgeMs, (sandbox) => this.#discard(sandbox));
       this.#stocks.set(key, stock);
     }
     return stock;
@@ -180,16 +173,15 @@ export class Pool {
   #fill(stock: Stock): void {
     if (this.#state === 'DRAINING' || this.#state === 'CLOSED') return;
     // A job that waits has its sandbox made even while the stock pauses: it must learn how the engine is.
-    const target = this.#backoff.isPaused ? 0 : this.#targetOf(stock);
+    const target = stock.backoff.isPaused ? 0 : this.#targetOf(stock);
     for (let left = stock.missing(target); left > 0; left--) void this.#make(stock);
     this.#state = this.#isFull() ? 'READY' : 'FILLING';
   }
 
   #isFull(): boolean {
-    for (const stock of this.#stocks.values()) {
-      if (stock.creating > 0 || stock.ready < this.#targetOf(stock)) return false;
-    }
-    return true;
+    return [...this.#stocks.values()].every(
+      (stock) => stock.creating === 0 && stock.ready >= this.#targetOf(stock),
+    );
   }
 
   async #make(stock: Stock): Promise<void> {
@@ -198,16 +190,16 @@ export class Pool {
     const nonce = randomBytes(16).toString('hex');
     this.#owned.add(nonce);
     let uid: number | undefined;
+    let orderedAtMs = 0;
     try {
       const sandbox = await gate.create(stock.waiting > 0, () => {
         uid = uids.take();
-        const startedAtMs = Date.now();
-        const deadlineMs = startedAtMs + maxAgeMs + maxLifeMs;
-        const made = engine.create({ shape: stock.shape, uid, nonce, deadlineMs });
-        void made.then(() => this.#options.onCreated?.(Date.now() - startedAtMs)).catch(() => {});
-        return made;
+        orderedAtMs = Date.now();
+        const deadlineMs = orderedAtMs + maxAgeMs + maxLifeMs;
+        return engine.create({ shape: stock.shape, uid, nonce, deadlineMs });
       });
-      this.#backoff.succeed();
+      stock.backoff.succeed();
+      this.#options.onCreated?.(Date.now() - orderedAtMs);
       this.#onMade(stock, sandbox);
     } catch (error) {
       log.warn({ err: error, image: stock.shape.image }, 'a sandbox could not be made');
@@ -215,7 +207,8 @@ export class Pool {
       const forget = (): boolean => this.#owned.delete(nonce);
       if (uid === undefined) forget();
       else this.#options.remover.remove({ nonce, uid }, forget);
-      this.#onFailure(stock, asUnavailable(error));
+      setTimeout(() => this.#fill(stock), stock.backoff.fail()).unref();
+      stock.failOne(asUnavailable(error));
     } finally {
       stock.creating--;
       this.#fill(stock);
@@ -230,12 +223,6 @@ export class Pool {
       this.#options.log.warn({ sandbox: sandbox.id.slice(0, 12) }, 'a ready sandbox went away');
       this.#fill(stock);
     });
-  }
-
-  #onFailure(stock: Stock, error: Error): void {
-    const pauseMs = this.#backoff.fail();
-    stock.failOne(error);
-    setTimeout(() => this.#fillAll(), pauseMs).unref();
   }
 
   #discard(sandbox: Sandbox): void {

@@ -1,5 +1,7 @@
 /** The ready sandboxes of one shape, the jobs that wait for one, and how many are being made. */
+
 import type { Sandbox, Shape } from '../sandbox/sandbox.ts';
+import { createBackoff } from './backoff.ts';
 
 interface Waiter {
   readonly resolve: (sandbox: Sandbox) => void;
@@ -12,6 +14,8 @@ export class Stock {
   readonly #discard: (sandbox: Sandbox) => void;
   readonly #waiters: Waiter[] = [];
   #ready: Sandbox[] = [];
+  /** After failed creations. */
+  readonly backoff = createBackoff();
   creating = 0;
   usedAtMs = Date.now();
 

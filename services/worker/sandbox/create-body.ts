@@ -22,6 +22,8 @@ export interface EngineFacts {
   readonly cgroupParent: string;
   readonly seccomp: string;
   readonly hasAppArmor: boolean;
+  /** The engine refuses a quota of more; a job that may use more gets all there are. */
+  readonly cores: number;
   /** The operator's ceiling of openFiles: the guest may lower it for a job, never raise it. */
   readonly maxOpenFiles: number;
 }
@@ -170,7 +172,7 @@ export function createBody(
       MemoryReservation: 0,
       OomKillDisable: false, // on v1, true would freeze instead of kill
       OomScoreAdj: 500, // before the engine and the worker; the job raises itself to 1000
-      NanoCpus: Math.round(shape.cpus * 1e9),
+      NanoCpus: Math.round(Math.min(shape.cpus, facts.cores) * 1e9),
       CpuShares: 256, // beside the worker and the engine, jobs come last
       PidsLimit: shape.processes + EXTRA_PROCESSES, // the job's own number is its uid's RLIMIT_NPROC
       Ulimits: [

@@ -161,5 +161,6 @@ const factsOf = (info: EngineInfo, maxOpenFiles: number): EngineFacts => ({
   cgroupParent: info.cgroupDriver === 'systemd' ? 'cofferdam.slice' : '/cofferdam',
   seccomp: seccompProfile(ARCHITECTURES[info.architecture] ?? info.architecture),
   hasAppArmor: info.securityOptions.some((option) => option.startsWith('name=apparmor')),
+  cores: info.cores,
   maxOpenFiles,
 });

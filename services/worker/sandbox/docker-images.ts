@@ -10,7 +10,7 @@ import {
   statusOf,
   within,
 } from './docker.ts';
-import type { ImageTransport } from './image-store.ts';
+import { ImageBuildError, type ImageTransport } from './image-store.ts';
 
 const BUILD_TIMEOUT_MS = 120_000;
 
@@ -43,11 +43,12 @@ export function dockerImages(address: EngineAddress): ImageTransport {
       const events = await new Promise<{ aux?: { ID?: string }; error?: string }[]>(
         (resolve, reject) =>
           docker.modem.followProgress(stream, (error, output) =>
-            error ? reject(error) : resolve(output),
+            error ? reject(new ImageBuildError(error.message, { cause: error })) : resolve(output),
           ),
       );
       const id = events.findLast((event) => event.aux?.ID !== undefined)?.aux?.ID;
-      if (id === undefined) throw new Error(events.at(-1)?.error ?? 'the build made no image');
+      if (id === undefined)
+        throw new ImageBuildError(events.at(-1)?.error ?? 'the build made no image');
       return id;
     },
     async tag(id, repository, tag) {

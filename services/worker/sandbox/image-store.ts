@@ -38,6 +38,11 @@ export class ImageUnusableError extends Error {
   override readonly name = 'ImageUnusableError';
 }
 
+/** The engine could not make the derived image out of this one; any other failure is the engine's own. */
+export class ImageBuildError extends Error {
+  override readonly name = 'ImageBuildError';
+}
+
 /** Part of the tag: raise it when the rules below change, so that every image is judged again. */
 const RULES_VERSION = '1';
 const SETUID_OR_SETGID = 0o6000;
@@ -120,6 +125,7 @@ async function prepareImage(
   const id = await transport
     .build(contextOf(image.reference, guest), labels)
     .catch((cause: Error) => {
+      if (!(cause instanceof ImageBuildError)) throw cause;
       throw new ImageUnusableError(
         `${image.reference}: the guest cannot be put into it: ${cause.message}`,
         { cause },

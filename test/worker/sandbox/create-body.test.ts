@@ -25,6 +25,7 @@ const facts: EngineFacts = {
   cgroupParent: '/cofferdam',
   seccomp: seccompProfile('x64'),
   hasAppArmor: false,
+  cores: 4,
   maxOpenFiles: 1024,
 };
 const from = {
