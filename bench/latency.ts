@@ -59,7 +59,8 @@ async function measure(api: Caller, { title, image, argv }: Command): Promise<Ro
   };
   const reference = `cofferdam-image/${image}:latest`;
   const dockerArgs = ['run', '--rm', '--network', 'none', reference, ...argv];
-  const [program, ...args] = argv;
+  const [name, ...args] = argv;
+  const program = `/usr/bin/${name}`; // the system's own, as in the image; not a version manager's
 
   for (let round = -WARM_UP; round < ROUNDS; round++) {
     const dockerRun = await timeOf(() => execute('docker', dockerArgs, { timeout: RUN_WITHIN_MS }));
