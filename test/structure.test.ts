@@ -174,7 +174,7 @@ describe('the layers', () => {
 });
 
 /** A factory is a class by another name, and a table of routes a list: what is measured is each function in it. */
-const FACTORY = /^(create(Admit|Jobs|Results|Gathering|Sweep)|jobRoutes|dockerImages)$/;
+const FACTORY = /^(create(Admit|Jobs|Results|Gathering|Sweep|Consumer)|jobRoutes|dockerImages)$/;
 /** A list in which each line is one wall; in two halves nobody would see that it is whole. */
 const LIST = /^createBody$/;
 const isMeasuredByParts = (name: string): boolean => FACTORY.test(name) || LIST.test(name);

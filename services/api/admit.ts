@@ -73,7 +73,7 @@ export function createAdmit(options: {
     // On one connection the record is written first. Where nothing will refuse it, the way into the queue goes right
     // behind, and one flush brings both to disk; should it be refused all the same, a worker ignores the bare id.
     const isSure = idempotencyKey === undefined && acceptedAtMs > fullUntilMs;
-    const early = isSure ? entrance.enter(id) : undefined;
+    const early = isSure ? entrance.add(id) : undefined;
     early?.catch(() => {});
     const admitted = await recorded;
     switch (admitted.kind) {
@@ -91,9 +91,9 @@ export function createAdmit(options: {
     }
     // From here on the job is accepted: a failure only delays it, until the sweep puts it into the queue.
     try {
-      await early;
-      // Where the record came after all, a worker may have found the bare id and dropped it.
-      if (early === undefined || admissionReloads() !== reloads) await entrance.enter(id);
+      await (early ?? entrance.add(id));
+      // Where the record came second, a worker may have dropped the bare id: the mark stays, and the sweep mends it.
+      if (early === undefined || admissionReloads() === reloads) entrance.entered(id);
     } catch (error) {
       log.warn({ err: error, job: id }, 'left to the sweep: not enqueued');
     }

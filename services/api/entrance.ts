@@ -14,7 +14,9 @@ export const UNQUEUED_AFTER_MS = 4 * UNMARK_MS;
 
 export interface Entrance {
   /** Puts a job into the queue; doing it again changes nothing. */
-  enter(id: string): Promise<void>;
+  add(id: string): Promise<void>;
+  /** The job is recorded and was added after that: its mark can go. */
+  entered(id: string): void;
   start(): void;
   stop(): Promise<void>;
 }
@@ -36,10 +38,10 @@ export function createEntrance(options: { queue: Queue; redis: Redis; log: Log }
   };
 
   return {
-    async enter(id) {
+    async add(id) {
       await queue.add('job', {}, { ...QUEUED_JOB, jobId: id });
-      entered.push(id);
     },
+    entered: (id) => void entered.push(id),
     start() {
       timer = setInterval(() => void unmark(), UNMARK_MS);
     },

@@ -38,7 +38,8 @@ const FRAMEWORK_CODES: Readonly<Record<string, ConstructorParameters<typeof AppE
 
 export function appErrorOf(error: unknown): AppError {
   if (error instanceof AppError) return error;
-  if (isStoreFailure(error)) return new AppError('STORE_UNAVAILABLE', { cause: error });
+  if (isStoreFailure(error))
+    return new AppError('STORE_UNAVAILABLE', { cause: error, retryAfterSeconds: 1 });
   const { code, statusCode, message } = error as Partial<FastifyError>;
   const known = code === undefined ? undefined : FRAMEWORK_CODES[code];
   if (known !== undefined) return new AppError(known, { cause: error });

@@ -101,6 +101,7 @@ async function openStore({ redis: address, lifecycle, log }: ApiParts) {
   lifecycle.own('api redis', redis, () => redis.disconnect());
   const check = await requireUsableRedis(redis);
   await loadAdmission(redis);
+  redis.on('ready', () => void loadAdmission(redis).catch(() => {}));
   const subscriber = connectRedis(address, 'patient', log);
   lifecycle.own('api subscriber', subscriber, () => subscriber.disconnect());
   const queue = new Queue(QUEUE_NAME, {

@@ -28,7 +28,8 @@ export function createSweeper(options: { redis: Redis; entrance: Entrance; log: 
 
   const enqueueForgotten = async (): Promise<void> => {
     for (const id of await due(keys.unqueued(), Date.now() - UNQUEUED_AFTER_MS)) {
-      await entrance.enter(id);
+      await entrance.add(id);
+      entrance.entered(id);
       log.warn({ job: id }, 'enqueued by the sweep');
     }
   };

@@ -64,7 +64,6 @@ async function call(
 export async function submitAndWait(
   server: Connection,
   request: JobRequestInput,
-  onAccepted: (id: string) => void = () => {},
 ): Promise<JobResult> {
   const response = await call(server, '/v1/jobs', {
     method: 'POST',
@@ -73,7 +72,6 @@ export async function submitAndWait(
     waitSeconds: WAIT_SECONDS,
   });
   let result = (await response.json()) as JobResult;
-  onAccepted(result.id);
   while (result.state !== 'done') {
     const next = await call(server, `/v1/jobs/${result.id}?wait=${WAIT_SECONDS}`, {
       method: 'GET',
@@ -82,10 +80,6 @@ export async function submitAndWait(
     result = (await next.json()) as JobResult;
   }
   return result;
-}
-
-export async function cancelJob(server: Connection, id: string): Promise<void> {
-  await call(server, `/v1/jobs/${id}`, { method: 'DELETE' });
 }
 
 export async function fetchArtifact(server: Connection, url: string): Promise<Buffer> {

@@ -80,7 +80,8 @@ export class Attempts {
   /** The queue will not bring this job again: its workers died under it too often. */
   async abandon(id: string): Promise<void> {
     const record = await readRecord(this.#options.redis, id);
-    if (record === undefined || record.state === 'done') return;
+    // One that is queued was handed back: the sweep brings it into the queue again.
+    if (record?.state !== 'running') return;
     await this.#giveUp(id, record, { kind: 'lost', cause: 'worker_lost' });
   }
 
@@ -104,6 +105,9 @@ export class Attempts {
       }
     } catch (error) {
       if (!(error instanceof SandboxUnavailableError)) throw error;
+      if (deadline.cause?.kind === 'cancelled') {
+        return await this.#giveUp(id, begun.record, deadline.cause, begun.start);
+      }
       return await this.#postpone(id, begun, error);
     } finally {
       deadline.clear();
@@ -123,7 +127,7 @@ export class Attempts {
       log.warn({ cause: outcome.cause, err: execution.error }, 'the platform lost a run');
       if (cause?.kind === 'lock_lost') return ENDED;
       if (spec.onLost === 'retry' && begun.record.starts < MAX_STARTS) {
-        await handBackJob(redis, { id, start: begun.start, ran: 'yes' });
+        if (!(await handBackJob(redis, { id, start: begun.start, ran: 'yes' }))) return ENDED;
         return cause?.kind === 'draining' ? { kind: 'hand_back', afterMs: 0 } : { kind: 'again' };
       }
     }
@@ -147,13 +151,17 @@ export class Attempts {
   async #postpone(id: string, begun: Started, error: Error): Promise<Next> {
     const tries = begun.record.handedBack + 1;
     this.#logOf(id, begun.start).warn({ err: error, tries }, 'no sandbox for a job');
-    if (tries >= MAX_HAND_BACKS) {
+    // An engine that fails as a whole is no reason to give jobs up: they wait for it, or expire.
+    const isTriedEnough = tries >= MAX_HAND_BACKS && !this.#options.leases.isEngineFailing();
+    if (isTriedEnough || Date.now() >= begun.record.expiresAt) {
       const lost = { kind: 'lost', cause: 'sandbox_unavailable' } as const;
       return this.#giveUp(id, begun.record, lost, begun.start);
     }
-    await handBackJob(this.#options.redis, { id, start: begun.start, ran: 'no' });
     const pauseMs = Math.min(HAND_BACK_FIRST_MS * 2 ** (tries - 1), HAND_BACK_MAX_MS);
-    return { kind: 'hand_back', afterMs: pauseMs * (0.5 + Math.random() / 2) };
+    const afterMs = pauseMs * (0.5 + Math.random() / 2);
+    const backAtMs = Date.now() + afterMs;
+    const back = { id, start: begun.start, ran: 'no', backAtMs } as const;
+    return (await handBackJob(this.#options.redis, back)) ? { kind: 'hand_back', afterMs } : ENDED;
   }
 
   /** Settles a job of which nothing was run here. */

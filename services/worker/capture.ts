@@ -23,18 +23,18 @@ export interface Capture {
 
 /** Throws a ProtocolError when more comes than the guest may send. */
 export function createCapture(capBytes: number): Capture {
-  const parts: Record<'head' | 'tail', Buffer[]> = { head: [], tail: [] };
+  const parts = { head: createBlocks(), tail: createBlocks() };
   let kept = 0;
   return {
     add(part, bytes) {
       kept += bytes.length;
       if (kept > capBytes) throw new ProtocolError(`more than ${capBytes} bytes of a stream came`);
-      parts[part].push(bytes);
+      parts[part].append(bytes);
     },
     finish(totalBytes) {
       const total = Math.max(totalBytes ?? kept, kept);
-      const head = Buffer.concat(parts.head);
-      const tail = Buffer.concat(parts.tail);
+      const head = parts.head.whole();
+      const tail = parts.tail.whole();
       if (total > kept) return cutStream(head, tail, total);
       const whole = Buffer.concat([head, tail]);
       // Without the guest's word the stream may break off anywhere, within a character too.
@@ -83,4 +83,28 @@ function brokenStart(bytes: Buffer): number {
   let count = 0;
   while (count < MAX_CONTINUATION && isContinuation(bytes[count])) count++;
   return count;
+}
+
+const BLOCK_BYTES = 65_536;
+
+/** Bytes in large pieces, whatever the size of those that come: a buffer for each byte would take a hundred. */
+function createBlocks(): { append(bytes: Buffer): void; whole(): Buffer } {
+  const full: Buffer[] = [];
+  let last = Buffer.alloc(0);
+  let used = 0;
+  return {
+    append(bytes) {
+      for (let at = 0; at < bytes.length; ) {
+        if (used === last.length) {
+          if (used > 0) full.push(last);
+          last = Buffer.allocUnsafeSlow(BLOCK_BYTES);
+          used = 0;
+        }
+        const copied = bytes.copy(last, used, at);
+        used += copied;
+        at += copied;
+      }
+    },
+    whole: () => Buffer.concat([...full, last.subarray(0, used)]),
+  };
 }

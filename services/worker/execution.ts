@@ -52,7 +52,8 @@ export async function execute(
     killTimer = setTimeout(() => sandbox.disconnect(), KILL_GRACE_MS);
   };
   deadline.signal.addEventListener('abort', end);
-  deadline.startClock(lifeMs);
+  // Before the guest's own last deadline: told to end, it can still report.
+  deadline.startClock(lifeMs - KILL_GRACE_MS);
 
   let report: GuestReport | undefined;
   let error: Error | undefined;
@@ -74,6 +75,7 @@ export async function execute(
   // A job can make the kernel take the guest in its place: that is still the job's memory, and no loss of ours.
   const isLost = report === undefined && deadline.cause === undefined;
   const diedOfMemory = isLost && (await sandbox.diedOfMemory());
+  if (deadline.signal.aborted) gathered.dropLastArtifact();
   return { report, error, diedOfMemory, ...gathered.finish(report) };
 }
 
@@ -95,6 +97,8 @@ const SKIPPED_SHOWN = 100;
 /** Bounded whatever the guest sends: past a limit it throws, and the session fails. */
 function createGathering(spec: JobSpec): {
   sink: GuestSink;
+  /** A guest that was told to end may have stopped within a file. */
+  dropLastArtifact(): void;
   finish(report: GuestReport | undefined): Omit<Execution, 'report' | 'error' | 'diedOfMemory'>;
 } {
   const captures: { stdout: Capture; stderr: Capture }[] = [];
@@ -143,6 +147,10 @@ function createGathering(spec: JobSpec): {
 
   return {
     sink,
+    dropLastArtifact() {
+      const last = artifacts.pop();
+      if (last !== undefined) skip(last.path, 'unreadable');
+    },
     finish(report) {
       const kept: KeptArtifact[] = [];
       for (const { path, chunks } of artifacts) {

@@ -65,7 +65,6 @@ export async function startWorker(parts: WorkerParts): Promise<void> {
   const count = createWorkerMetrics(parts.metrics);
   const { pool, sweep } = await createPool(self, { engine, redis, count });
   count.watch(() => pool.figures());
-  pool.start();
   lifecycle.own('pool', pool, () => pool.stop());
 
   const attempts = new Attempts({
@@ -86,10 +85,11 @@ export async function startWorker(parts: WorkerParts): Promise<void> {
     log,
   });
   lifecycle.own('presence', presence, () => presence.stop());
+  await presence.start();
+  pool.start();
   const { slots, drainMs } = config;
   const consumer = createConsumer({ redis, slots, drainMs, attempts, log });
   lifecycle.own('consumer', consumer, () => consumer.stop());
-  await presence.start();
   sweep.start();
   lifecycle.own('sweep', sweep, () => sweep.stop());
   log.info({ slots, images: [...images.prepared.keys()] }, 'worker started');

@@ -9,6 +9,8 @@ import type { WorkerAccount } from '../../shared/queue/workers.ts';
 import type { PoolFigures } from './pool/pool.ts';
 import { type ImageStore, ImageUnusableError } from './sandbox/image-store.ts';
 
+/** A worker that was silent for so long is not listed any more. */
+const FORGET_AFTER_MS = 10 * HEARTBEAT_TTL_MS;
 /** A cancel message can be missed while the connection is away; the mark in the record is looked at so often. */
 const CANCEL_POLL_MS = 2_000;
 
@@ -54,6 +56,7 @@ export function createPresence(options: {
       .pipeline()
       .set(keys.worker(worker), JSON.stringify(options.account()), 'PX', HEARTBEAT_TTL_MS)
       .zadd(keys.workers(), Date.now(), worker)
+      .zremrangebyscore(keys.workers(), '-inf', Date.now() - FORGET_AFTER_MS)
       .exec();
   };
   const pollCancels = async (): Promise<void> => {
@@ -76,9 +79,10 @@ export function createPresence(options: {
 
   return {
     async start() {
+      // First of all: to others on this engine a worker without a heartbeat is dead, and its sandboxes orphans.
+      await beat();
       subscriber.on('message', (_channel, id: string) => options.cancel(id));
       await subscriber.subscribe(channels.cancels());
-      await beat();
       every(HEARTBEAT_MS, 'heartbeat', beat);
       every(CANCEL_POLL_MS, 'cancel poll', pollCancels);
     },

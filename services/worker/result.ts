@@ -111,9 +111,31 @@ function parsedJson(stdout: CapturedStream | undefined): {
     return { parseJsonError: 'stdout was truncated; raise limits.stdoutBytes' };
   }
   if (stdout.encoding === 'base64') return { parseJsonError: 'stdout is not valid UTF-8' };
+  if (isTooDeep(stdout.text)) {
+    return { parseJsonError: `stdout is nested deeper than ${MAX_JSON_DEPTH}` };
+  }
   try {
     return { json: JSON.parse(stdout.text) };
   } catch (error) {
     return { parseJsonError: error instanceof Error ? error.message : String(error) };
   }
+}
+
+/** Deeper nesting can be parsed but not printed again: the result as a whole would be lost with it. */
+const MAX_JSON_DEPTH = 500;
+
+function isTooDeep(text: string): boolean {
+  let depth = 0;
+  let isInString = false;
+  for (let at = 0; at < text.length; at++) {
+    const character = text[at];
+    if (isInString) {
+      if (character === '\\') at++;
+      else if (character === '"') isInString = false;
+    } else if (character === '"') isInString = true;
+    else if (character === '[' || character === '{') depth++;
+    else if (character === ']' || character === '}') depth--;
+    if (depth > MAX_JSON_DEPTH) return true;
+  }
+  return false;
 }

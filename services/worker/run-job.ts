@@ -11,6 +11,8 @@ import { type Sandbox, type Shape, shapeOf } from './sandbox/sandbox.ts';
 export interface Leases {
   lease(shape: Shape): Promise<Sandbox>;
   retire(sandbox: Sandbox): void;
+  /** Whether no sandbox of any shape could be made when last tried. */
+  isEngineFailing(): boolean;
 }
 
 export interface Run {

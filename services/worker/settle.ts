@@ -7,12 +7,12 @@ import { type EndedJob, resultOf } from './result.ts';
 export async function settle(redis: Redis, ended: EndedJob): Promise<Settled> {
   const { id, record, start, execution, outcome, finishedAtMs } = ended;
   if (execution.artifacts.length > 0) {
-    const pipeline = redis.pipeline();
-    for (const { path, content } of execution.artifacts) {
-      pipeline.hset(keys.artifacts(id), path, content);
-    }
-    pipeline.pexpire(keys.artifacts(id), record.retainMs);
-    for (const [error] of (await pipeline.exec()) ?? []) if (error) throw error;
+    // Under a key of this start: a start that is fenced off must not touch the files of the one that counts.
+    const key = keys.startArtifacts(id, start);
+    const transaction = redis.multi();
+    for (const { path, content } of execution.artifacts) transaction.hset(key, path, content);
+    transaction.pexpire(key, record.retainMs);
+    for (const [error] of (await transaction.exec()) ?? []) if (error) throw error;
   }
   return settleJob(redis, {
     id,

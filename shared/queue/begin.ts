@@ -56,25 +56,40 @@ export async function beginJob(
   return { kind, record, start: record.fence, spec: fields.spec ?? '' };
 }
 
-/* KEYS job, running */
+/** What a worker takes at most to put a job that it handed back into the queue. */
+const BACK_WITHIN_MS = 5_000;
+
+/* KEYS job, running, unqueued */
 const HAND_BACK = defineScript(`
   local known = redis.call('HMGET', KEYS[1], 'state', 'fence', 'starts')
+  -- The same call once more: its answer was lost with a connection, not its effect.
+  if known[1] == 'queued' and known[2] == ARGV[2] then return 1 end
   if known[1] ~= 'running' or known[2] ~= ARGV[2] then return 0 end
+  -- First of all what only shrinks: Redis at its memory limit lets a script go on that began so.
+  redis.call('ZREM', KEYS[2], ARGV[1])
   local starts = tonumber(known[3])
   if ARGV[3] == 'no' then
     starts = starts - 1
     redis.call('HINCRBY', KEYS[1], 'handedBack', 1)
   end
   redis.call('HSET', KEYS[1], 'state', 'queued', 'starts', starts)
-  redis.call('ZREM', KEYS[2], ARGV[1])
+  redis.call('ZADD', KEYS[3], ARGV[4], ARGV[1])
   return 1
 `);
 
 /** Back to queued. A start that ran nothing does not count as one. False when the fence refused. */
 export async function handBackJob(
   redis: Redis,
-  job: { id: string; start: number; ran: 'no' | 'yes' },
+  job: {
+    id: string;
+    start: number;
+    ran: 'no' | 'yes';
+    /** When it should be in the queue again; the sweep looks after it from then on. */
+    backAtMs?: number;
+  },
 ): Promise<boolean> {
-  const args = [job.id, job.start, job.ran];
-  return (await HAND_BACK.run(redis, [keys.job(job.id), keys.running()], args)) === 1;
+  const watchedFromMs = (job.backAtMs ?? Date.now()) + BACK_WITHIN_MS;
+  const args = [job.id, job.start, job.ran, watchedFromMs];
+  const touched = [keys.job(job.id), keys.running(), keys.unqueued()];
+  return (await HAND_BACK.run(redis, touched, args)) === 1;
 }

@@ -6,10 +6,10 @@ import { defineScript } from './script.ts';
 /* KEYS job */
 const CANCEL = defineScript(`
   local state = redis.call('HGET', KEYS[1], 'state')
-  if state ~= 'running' then return state or 'unknown' end
+  if not state or state == 'done' then return state or 'unknown' end
   redis.call('HSET', KEYS[1], 'cancelledBy', ARGV[2])
   redis.call('PUBLISH', ARGV[3], ARGV[1])
-  return 'running'
+  return state
 `);
 
 /** The state that the job was found in; only a running one is marked. */

@@ -12,6 +12,8 @@ export const keys = {
   result: (id: string) => `${PREFIX}:result:${id}`,
   /** Hash: path → bytes of an artifact. */
   artifacts: (id: string) => `${PREFIX}:artifacts:${id}`,
+  /** The same of one start, until its result is the job's. */
+  startArtifacts: (id: string, start: number) => `${PREFIX}:artifacts:${id}:${start}`,
   /** Set: API processes that wait for this job besides the one that accepted it. */
   watchers: (id: string) => `${PREFIX}:watchers:${id}`,
   /** Hash {id, body}: the job that an Idempotency-Key made, and the digest of its request. */

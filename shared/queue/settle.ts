@@ -21,7 +21,7 @@ export interface Settlement {
 
 export type Settled = 'settled' | 'fenced' | 'already_done' | 'unknown';
 
-/* KEYS job, result, open, running, watchers, unqueued */
+/* KEYS job, result, open, running, watchers, unqueued, artifacts of the start, artifacts */
 const SETTLE = defineScript(`
   local known = redis.call('HMGET', KEYS[1], 'state', 'fence', 'replyTo')
   if not known[1] then return 'unknown' end
@@ -29,9 +29,11 @@ const SETTLE = defineScript(`
   local id, start, from, result, retain = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[7]
   if start ~= '' and (known[1] ~= 'running' or known[2] ~= start) then return 'fenced' end
   if start == '' and known[1] ~= from then return 'fenced' end
-  redis.call('SET', KEYS[2], result, 'PX', retain)
-  redis.call('HSET', KEYS[1], 'state', 'done', 'outcome', ARGV[5], 'finishedAt', ARGV[6])
+  -- First of all what only shrinks: Redis at its memory limit lets a script go on that began so.
   redis.call('HDEL', KEYS[1], 'spec')
+  redis.call('SET', KEYS[2], result, 'PX', retain)
+  if redis.call('EXISTS', KEYS[7]) == 1 then redis.call('RENAME', KEYS[7], KEYS[8]) end
+  redis.call('HSET', KEYS[1], 'state', 'done', 'outcome', ARGV[5], 'finishedAt', ARGV[6])
   redis.call('PEXPIRE', KEYS[1], retain)
   redis.call('ZREM', KEYS[3], id)
   redis.call('ZREM', KEYS[4], id)
@@ -57,6 +59,8 @@ export async function settleJob(redis: Redis, end: Settlement): Promise<Settled>
       keys.running(),
       keys.watchers(end.id),
       keys.unqueued(),
+      keys.startArtifacts(end.id, end.start ?? 0),
+      keys.artifacts(end.id),
     ],
     [
       end.id,

@@ -48,6 +48,7 @@ function aWorker(...scripts: (Script | null)[]) {
         setImmediate(() => script(sandbox));
         return sandbox;
       },
+      isEngineFailing: () => false,
       retire: (sandbox) => {
         out.delete(sandbox);
       },

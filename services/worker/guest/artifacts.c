@@ -8,18 +8,26 @@
 
 #include <dirent.h>
 
-enum { MAX_DEPTH = 64, MAX_FOUND_BYTES = 4 << 20, MAX_SKIPPED = 256 };
+enum { WALK_US = 2000000, MAX_DEPTH = 64, MAX_FOUND_BYTES = 4 << 20, MAX_SKIPPED = 256 };
 
 static struct texts found;
 static char path[PATH_MAX + 1]; /* where the walk is */
 static bool stopped;            /* at a bound, in the folder `path` */
 
+static uint64_t walk_until_us;
 static uint64_t bytes_left, files_left, skipped_count;
 
 static bool wanted(char *const *globs) {
   while (*globs && !glob_matches(*globs, path))
     globs++;
   return *globs != NULL;
+}
+
+/* Names and globs can be made to fit slowly, and the worker must be heard meanwhile. */
+static bool walked_enough(void) {
+  struct pollfd fds[CHANNEL_FDS];
+  channel_wait(fds, CHANNEL_FDS, &(struct timespec){ 0, 0 });
+  return run_killed || now_us() > walk_until_us;
 }
 
 /* A folder that could not be opened has nothing for us. `length` is that of its path. */
@@ -37,7 +45,7 @@ static void walk(int folder, size_t length, int depth, char *const *globs) {
       continue;
     path[length] = 0;
     size_t end = length + (length > 0) + strlen(name);
-    stopped = ++visited > MAX_VISITED || found.length > MAX_FOUND_BYTES || depth > MAX_DEPTH ||
+    stopped = walked_enough() || ++visited > MAX_VISITED || found.length > MAX_FOUND_BYTES || depth > MAX_DEPTH ||
               end > PATH_MAX;
     if (stopped || fstatat(folder, name, &stat, AT_SYMLINK_NOFOLLOW) < 0)
       continue;
@@ -51,11 +59,15 @@ static void walk(int folder, size_t length, int depth, char *const *globs) {
 }
 
 /* The worker has to remember each: a number that a job chooses is bounded. */
-static void skip(enum skipped reason, const char *name) {
+static void tell_skipped(enum skipped reason, const char *name) {
   if (!utf8_valid(name))
     name = "";
+  channel_send(FROM_ARTIFACT_SKIPPED, INTS(reason), name, strlen(name));
+}
+
+static void skip(enum skipped reason, const char *name) {
   if (skipped_count++ < MAX_SKIPPED)
-    channel_send(FROM_ARTIFACT_SKIPPED, INTS(reason), name, strlen(name));
+    tell_skipped(reason, name);
 }
 
 /*
@@ -69,7 +81,8 @@ static void send_content(int fd, const char *name) {
   channel_send(FROM_ARTIFACT, NO_INTS, name, strlen(name));
   while (!run_killed && (got = read(fd, chunk, sizeof chunk)) != 0) {
     if (got < 0 || (uint64_t)got > bytes_left) {
-      skip(SKIPPED_TOO_LARGE, name);
+      /* not by skip(): one that was begun is taken back however many were skipped before */
+      tell_skipped(SKIPPED_TOO_LARGE, name);
       return;
     }
     bytes_left -= (uint64_t)got;
@@ -112,11 +125,12 @@ static int by_path(const void *a, const void *b) {
 void artifacts_send(const struct job *job) {
   bytes_left = job->limits.artifact_bytes;
   files_left = job->limits.artifact_count;
+  walk_until_us = now_us() + WALK_US;
   if (*job->globs)
     walk(files_open(NULL, O_RDONLY, 0), 0, 1, job->globs);
   qsort(found.items, found.count, sizeof found.items[0], by_path);
   for (size_t i = 0; i < found.count && !run_killed; i++)
     send_file(found.items[i]);
   if (stopped)
-    skip(SKIPPED_TOO_MANY, path);
+    tell_skipped(SKIPPED_TOO_MANY, path);
 }

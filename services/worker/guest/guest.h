@@ -125,6 +125,7 @@ struct pollfd input_poll(void);
 void input_serve(short events);
 
 /* run.c: the steps of a job, one after another. */
+uint64_t now_us(void);  /* by the monotonic clock */
 extern bool run_killed; /* nothing more is owed than DONE */
 void run_steps(const struct job *job);
 

@@ -65,10 +65,10 @@ int main(int argc, char *argv[]) {
     refuse_to_start("usage: guest UID IDLE_SECONDS");
   job.uid = (uid_t)positive_argument(argv[1]);
   end_after(positive_argument(argv[2]) * 1000);
-  guard_self();
   counters_open();
   channel_open();
   files_act_as(job.uid);
+  guard_self(); /* after it: a change of the filesystem uid makes a process dumpable again */
 
   channel_send(FROM_HELLO, INTS(PROTOCOL_VERSION), NO_BYTES);
   channel_flush();

@@ -23,7 +23,7 @@ struct running {
 static enum cause cause;
 bool run_killed;
 
-static uint64_t now_us(void) {
+uint64_t now_us(void) {
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now); /* the wall clock can be set, if not by the job */
   return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
@@ -51,7 +51,8 @@ static void on_frame(const struct frame *frame) {
 static bool reap(struct running *running, int options) {
   int status;
   pid_t pid = waitpid(-1, &status, options | __WALL);
-  if (pid > 0 && pid == running->pid) {
+  /* a traced process is reported when it stops, and its number may be another's once it has ended */
+  if (pid > 0 && pid == running->pid && !running->ended && !WIFSTOPPED(status)) {
     running->ended = true;
     running->status = status;
   }

@@ -11,7 +11,7 @@
  * | CLOSED   | everything this pool made is confirmed gone  | the last removal     |
  *
  * When a creation fails, the job that waited longest is told at once, and its stock is filled again after a pause that
- * grows. One image that cannot be used does not hold up the others.
+ * grows.
  */
 import { randomBytes } from 'node:crypto';
 import type { Log } from '../../../shared/log.ts';
@@ -30,6 +30,8 @@ import type { Uids } from './uids.ts';
 
 /** A stock that no job asked of for so long is let go. */
 const IDLE_STOCK_MS = 300_000;
+/** Beside the first, so many shapes have a stock: a caller who asks for ever new ones must not fill the host. */
+const KEPT_SHAPES = 4;
 const FILL_AFTER_LEASE_MS = 10;
 const UPKEEP_MS = 5_000;
 
@@ -94,6 +96,8 @@ export class Pool {
     };
   }
 
+  readonly isEngineFailing = (): boolean => this.figures().engineFailing;
+
   owns(nonce: string): boolean {
     return this.#owned.has(nonce);
   }
@@ -101,7 +105,7 @@ export class Pool {
   /** A sandbox of this shape for one job: a ready one, else the next that is made. */
   async lease(shape: Shape): Promise<Sandbox> {
     if (this.#state === 'DRAINING' || this.#state === 'CLOSED') {
-      throw new Error(`A sandbox was asked of a pool that is ${this.#state}.`);
+      throw new SandboxUnavailableError(`the pool is ${this.#state}`);
     }
     const stock = this.#stockOf(shape);
     const ready = stock.take();
@@ -149,13 +153,17 @@ export class Pool {
     if (stock === undefined) {
       stock = new Stock(shape, this.#options.maxAgeMs, (sandbox) => this.#discard(sandbox));
       this.#stocks.set(key, stock);
+      setImmediate(() => this.#keepUp());
     }
     return stock;
   }
 
   #targetOf(stock: Stock): number {
-    if (stock.shape === this.#options.firstShape) return this.#options.target;
-    return Date.now() - stock.usedAtMs < IDLE_STOCK_MS ? this.#options.target : 0;
+    const { firstShape, target } = this.#options;
+    if (stock.shape === firstShape) return target;
+    if (Date.now() - stock.usedAtMs >= IDLE_STOCK_MS) return 0;
+    const newer = [...this.#stocks.values()].filter((one) => one.usedAtMs > stock.usedAtMs).length;
+    return newer < KEPT_SHAPES ? target : 0;
   }
 
   /** Making a sandbox costs this process a millisecond that the job that was just leased to has better use for. */
@@ -235,8 +243,7 @@ export class Pool {
     for (const [key, stock] of this.#stocks) {
       const keep = this.#targetOf(stock);
       stock.trim(keep);
-      const isForgotten = keep === 0 && stock.creating === 0 && stock.waiting === 0;
-      if (isForgotten) this.#stocks.delete(key);
+      if (keep + stock.creating + stock.waiting === 0) this.#stocks.delete(key);
       else this.#fill(stock);
     }
   }

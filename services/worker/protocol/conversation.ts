@@ -189,7 +189,9 @@ function named<Names extends readonly string[]>(names: Names, payload: Buffer): 
 /** The guest sends names that are UTF-8 only; anything else is not from our guest. */
 function pathOf(payload: Buffer, from: number): string {
   try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(payload.subarray(from));
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(
+      payload.subarray(from),
+    );
   } catch (cause) {
     throw new ProtocolError('an artifact has a name that is not UTF-8', { cause });
   }

@@ -74,10 +74,11 @@ const INET_PROTOCOLS = { any: 0, tcp: 6, udp: 17 } as const;
 const PERSONALITY_QUERY = 0xffffffff;
 
 /* fcntl by command, since leases and directory notices work across sandboxes on the files of a shared image:
-   F_DUPFD..F_SETLKW, F_SETOWN..F_GETOWN_EX, F_OFD_*, F_DUPFD_CLOEXEC, pipe sizes, seals, write hints. */
+   F_DUPFD..F_SETLKW, F_SETOWN..F_GETOWN_EX, F_OFD_*, F_DUPFD_CLOEXEC, F_GETPIPE_SZ, seals, write hints. Not F_SETPIPE_SZ: pipes are
+   counted to who made them, here the guest, and so to one uid for all sandboxes. */
 const FCNTL_COMMANDS = [
-  0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 15, 16, 17, 36, 37, 38, 1027, 1030, 1031, 1032, 1033, 1034,
-  1035, 1036, 1037, 1038,
+  0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 15, 16, 17, 36, 37, 38, 1027, 1030, 1032, 1033, 1034, 1035,
+  1036, 1037, 1038,
 ] as const;
 
 /* prctl by option, for the same reason and because one of them installs filters. Left out: PR_SET_SECCOMP, the memory-map

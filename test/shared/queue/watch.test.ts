@@ -67,9 +67,14 @@ describe('cancelling a running job', () => {
     expect(await readRecord(redis, id)).toMatchObject({ cancelledBy: 'operator' });
   });
 
-  it('marks nothing that does not run, and says in what state it found it', async () => {
+  it('marks a job that waits as well: it may have been handed back', async () => {
     const id = await admitted(redis);
     expect(await cancelRunning(redis, id, 'caller')).toBe('queued');
+    expect(await readRecord(redis, id)).toMatchObject({ cancelledBy: 'caller' });
+  });
+
+  it('marks nothing that is done, and says in what state it found it', async () => {
+    const id = await admitted(redis);
     await settle(redis, id, null, { from: 'queued' });
     expect(await cancelRunning(redis, id, 'caller')).toBe('done');
     expect((await readRecord(redis, id))?.cancelledBy).toBeUndefined();
