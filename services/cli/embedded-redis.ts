@@ -5,6 +5,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -76,21 +77,35 @@ function isServing(pid: number): boolean {
   }
 }
 
-/** Ends a Redis that a killed process left on our socket; what it holds is on disk. */
+/**
+ * Ends a Redis that a killed process left on our socket; what it holds is on disk. It may still be loading: two on one
+ * append-only file would ruin it, so nothing starts before it is gone.
+ */
 async function dismiss(socket: string, log: Log): Promise<void> {
-  const redis = connectRedis({ socket }, 'request', log.child({}, { level: 'silent' }));
-  try {
-    await waitUntilReady(redis, 300);
+  if (await isListening(socket)) {
     log.warn('an embedded Redis was left running; it is told to leave');
-    await redis.shutdown('SAVE').catch(() => {});
-    await sleep(POLL_MS);
-  } catch {
-    // Nobody there: the usual case.
-  } finally {
-    redis.disconnect();
-    rmSync(socket, { force: true });
+    const redis = connectRedis({ socket }, 'request', log.child({}, { level: 'silent' }));
+    try {
+      await waitUntilReady(redis, START_WITHIN_MS);
+      await redis.shutdown('SAVE').catch(() => {});
+    } finally {
+      redis.disconnect();
+    }
+    const deadline = Date.now() + STOP_WITHIN_MS;
+    while (await isListening(socket)) {
+      if (Date.now() > deadline) throw new Error(`The Redis at ${socket} does not leave.`);
+      await sleep(POLL_MS);
+    }
   }
+  rmSync(socket, { force: true });
 }
+
+const isListening = (socket: string): Promise<boolean> =>
+  new Promise((resolve) => {
+    const connection = net.connect(socket);
+    connection.once('connect', () => resolve(!!connection.destroy()));
+    connection.once('error', () => resolve(false));
+  });
 
 function spawnServer(folder: string, socket: string): ChildProcess {
   const options = {
