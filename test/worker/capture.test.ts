@@ -29,6 +29,15 @@ const anyText = fc
   .map((text) => Buffer.from(text));
 
 describe('a stream of which nothing is missing', () => {
+  it('is held in little more than its bytes, however small the pieces were', () => {
+    const bytes = Buffer.alloc(1024 * 1024, 'x');
+    const capture = createCapture(bytes.length);
+    const before = process.memoryUsage().rss;
+    for (let at = 0; at < bytes.length; at++) capture.add('head', bytes.subarray(at, at + 1));
+    expect(process.memoryUsage().rss - before).toBeLessThan(60 * bytes.length);
+    expect(capture.finish(bytes.length).text.length).toBe(bytes.length);
+  });
+
   it('is kept to the byte, whatever its bytes and its pieces are', () => {
     fc.assert(
       fc.property(fc.oneof(anyBytes, anyText), fc.integer({ min: 1, max: 9 }), (bytes, pieces) => {

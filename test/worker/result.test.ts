@@ -212,6 +212,14 @@ describe('parsed output', () => {
     expect(parseJsonError).toMatch(/\S/);
   });
 
+  it('that is nested too deeply to be printed again costs the result nothing else', () => {
+    const deep = parse(stream(`${'['.repeat(5000)}${']'.repeat(5000)}`));
+    expect(deep.json).toBeUndefined();
+    expect(deep.parseJsonError).toContain('nested');
+    const brackets = JSON.stringify('['.repeat(5000));
+    expect(parse(stream(brackets)).json).toBe('['.repeat(5000));
+  });
+
   it('is there only when it was asked for', () => {
     expect(ended()).not.toHaveProperty('json');
     expect(ended()).not.toHaveProperty('parseJsonError');

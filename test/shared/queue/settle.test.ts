@@ -39,6 +39,20 @@ async function settled(heard: { message: string }[], instance: string): Promise<
   );
 }
 
+describe('the artifacts of a start', () => {
+  it('become those of the job with its result, and never those of a start that is fenced off', async () => {
+    const { redis } = server;
+    const id = await admitted(redis);
+    const old = await begun(redis, id, 'w1');
+    const current = await begun(redis, id, 'w2');
+    await redis.hset(keys.startArtifacts(id, current), 'file', 'of the current start');
+    expect(await settle(redis, id, current)).toBe('settled');
+    await redis.hset(keys.startArtifacts(id, old), 'file', 'late');
+    expect(await settle(redis, id, old)).toBe('already_done');
+    expect(await redis.hget(keys.artifacts(id), 'file')).toBe('of the current start');
+  });
+});
+
 describe('settling a job', () => {
   it('keeps the result and the outcome, and drops the spec', async () => {
     const id = await admitted(redis);
