@@ -187,7 +187,6 @@ export const jobRequest = z
 
 export type JobRequest = z.infer<typeof jobRequest>;
 export type JobRequestInput = z.input<typeof jobRequest>;
-export type LimitsRequest = z.infer<typeof limitsRequest>;
 
 /** What the content of a file weighs in the sandbox. */
 export const fileBytes = (content: string, encoding: 'utf8' | 'base64'): number =>

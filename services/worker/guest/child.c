@@ -36,7 +36,8 @@ static void limit(int resource, uint64_t most) {
   setup(setrlimit(resource, &limit));
 }
 
-/* When the cgroup is full the kernel shall take the job and never its only witness. */
+/* When the cgroup is full the kernel should take the job and not its only witness. A job may take
+ * this back, down to the container's own score: the worker then learns of the end from the engine. */
 static int volunteer_for_oom(void) {
   setfsuid(0); /* our /proc entry is root's alone, since we are not dumpable */
   int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);

@@ -176,7 +176,7 @@ export function createBody(
       CpuShares: 256, // beside the worker and the engine, jobs come last
       PidsLimit: shape.processes + EXTRA_PROCESSES, // the job's own number is its uid's RLIMIT_NPROC
       Ulimits: [
-        ulimit('core', 0), // no core file, and no host helper that would read one
+        ulimit('core', 0), // no core file; a helper behind a piped core_pattern is for the host to refuse
         ulimit('nofile', facts.maxOpenFiles),
         ulimit('fsize', workspaceBytes),
         ulimit('nproc', shape.processes), // per uid, and each sandbox has its own
