@@ -16,7 +16,7 @@ static const struct shape {
   [TO_CWD] = { 0, TEXT }, [TO_ENV] = { 0, TEXT }, [TO_STEP] = { 2, NOTHING },
   [TO_ARG] = { 0, TEXT }, [TO_COLLECT] = { 0, TEXT }, [TO_RUN] = { 0, NOTHING },
   [TO_STDIN] = { 1, BYTES }, [TO_STDIN_END] = { 1, NOTHING }, [TO_KILL] = { 1, NOTHING },
-  [TO_EXIT] = { 0, NOTHING },
+  [TO_EXIT] = { 0, NOTHING }, [TO_RESET] = { 0, NOTHING },
 };
 
 void channel_open(void) {
@@ -27,6 +27,15 @@ void channel_open(void) {
    * OOM killer. */
   memset(in.bytes, 1, sizeof in.bytes);
   memset(out.bytes, 1, sizeof out.bytes);
+}
+
+/* For the next guest in this process: descriptors as they were given to us. Nothing may be on its
+ * way: what we have read would be lost. */
+void channel_hand_over(const struct frame *last) {
+  channel_require(last, in.from == in.to, "nothing after it before HELLO");
+  for (int fd = 0; fd <= 2; fd++)
+    if (fcntl(fd, F_SETFD, 0) < 0)
+      end(END_FAILED, "standard descriptors: %m");
 }
 
 void channel_require(const struct frame *frame, bool ok, const char *expected) {
@@ -68,7 +77,7 @@ static bool take(struct frame *frame) {
     return false;
   size_t length = (size_t)big_endian(at + 1, 4);
   frame->type = at[0];
-  channel_require(frame, at[0] >= TO_LIMITS && at[0] <= TO_EXIT, "a known type");
+  channel_require(frame, at[0] >= TO_LIMITS && at[0] <= TO_RESET, "a known type");
   channel_require(frame, length <= MAX_PAYLOAD_BYTES, "a shorter payload");
   if (have < HEADER_BYTES + length)
     return false;

@@ -44,11 +44,12 @@ static int volunteer_for_oom(void) {
   return fd >= 0 && write(fd, "1000", 4) == 4 ? 0 : -1;
 }
 
-/* An ignored signal stays ignored over execve: writing would never raise SIGPIPE in the job. */
+/* An ignored signal stays ignored over execve: writing would never raise SIGPIPE in the job. These
+ * two are all that we ignore, and main() took back what was ignored before us. */
 static void reset_signals(void) {
   static const sigset_t none;
-  for (int number = 1; number < NSIG; number++)
-    signal(number, SIG_DFL); /* fails for KILL, STOP and the library's own: they need none */
+  signal(SIGPIPE, SIG_DFL);
+  signal(SIGXFSZ, SIG_DFL);
   sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
@@ -105,6 +106,7 @@ static _Noreturn void become_job(const struct job *job, const struct step *step,
   limit(RLIMIT_FSIZE, job->limits.file_bytes);
   limit(RLIMIT_NOFILE, job->limits.open_files);
   limit(RLIMIT_NPROC, job->limits.processes); /* of the uid: each sandbox has its own */
+  limit(RLIMIT_MSGQUEUE, 0); /* POSIX message queues outlive whoever made them */
   setup(volunteer_for_oom());
   reset_signals();
   wire_descriptors(fds);

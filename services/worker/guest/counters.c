@@ -15,6 +15,7 @@ static const struct source {
 } sources[COUNTERS][2] = {
   [CPU_US] = { { "cpuacct/cpuacct.usage", "", 1000 }, { "cpu.stat", "usage_usec ", 1 } },
   [MEMORY_PEAK] = { { "memory/memory.max_usage_in_bytes", "", 1 }, { "memory.peak", "", 1 } },
+  [MEMORY_NOW] = { { "memory/memory.usage_in_bytes", "", 1 }, { "memory.current", "", 1 } },
   [OOM_KILLS] = { { "memory/memory.oom_control", "oom_kill ", 1 },
                   { "memory.events", "oom_kill ", 1 } },
   [FORKS_REFUSED] = { { "pids/pids.events", "max ", 1 }, { "pids.events", "max ", 1 } },
@@ -25,9 +26,8 @@ static const struct source {
 static struct {
   int fd; /* -1 where this kernel or container has no such counter */
   const struct source *source;
-  uint64_t before;
+  uint64_t before, most; /* at RUN; of what was sampled */
 } counters[COUNTERS];
-static uint64_t most_processes;
 
 void counters_open(void) {
   int folder = open("/sys/fs/cgroup", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -72,16 +72,31 @@ uint64_t counter_since(enum counter counter) {
   return now - least(now, counters[counter].before);
 }
 
-void counters_sample_processes(void) {
-  uint64_t now = counter_read(PIDS_NOW);
-  most_processes = now > most_processes ? now : most_processes;
+static void sample(enum counter counter) {
+  uint64_t now = counter_read(counter);
+  if (now > counters[counter].most)
+    counters[counter].most = now;
+}
+
+void counters_sample(void) {
+  sample(PIDS_NOW);
+  sample(MEMORY_NOW);
 }
 
 /*
- * Without ourselves. The kernel's peak began with the threads of the container runtime, which were
- * here before us: it is the job's only if the job went above it; else what was sampled stands in.
+ * The kernel's peak began before the job: with the container runtime, or with the job before in
+ * this sandbox. It is this job's only if the job went above it; else what was sampled stands in.
  */
+static uint64_t peak(enum counter kernels, enum counter now) {
+  return counter_since(kernels) > 0 ? counter_read(kernels) : counters[now].most;
+}
+
+uint64_t counters_peak_memory(void) {
+  return peak(MEMORY_PEAK, MEMORY_NOW);
+}
+
+/* Without ourselves. */
 uint64_t counters_peak_processes(void) {
-  uint64_t most = counter_since(PIDS_PEAK) > 0 ? counter_read(PIDS_PEAK) : most_processes;
+  uint64_t most = peak(PIDS_PEAK, PIDS_NOW);
   return most > 1 ? most - 1 : most;
 }

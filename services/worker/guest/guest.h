@@ -41,6 +41,7 @@ struct frame {
 #define NO_INTS NULL, 0
 #define NO_BYTES NULL, 0
 void channel_open(void);
+void channel_hand_over(const struct frame *last);
 void channel_listen(void (*handler)(const struct frame *frame));
 struct frame channel_receive(void);
 void channel_require(const struct frame *frame, bool ok, const char *expected);
@@ -87,12 +88,15 @@ struct job {
 void job_receive(struct job *job);
 
 /* counters.c: what the sandbox's cgroup has counted; version 1 and 2. */
-enum counter { CPU_US, MEMORY_PEAK, OOM_KILLS, FORKS_REFUSED, PIDS_PEAK, PIDS_NOW, COUNTERS };
+enum counter {
+  CPU_US, MEMORY_PEAK, MEMORY_NOW, OOM_KILLS, FORKS_REFUSED, PIDS_PEAK, PIDS_NOW, COUNTERS,
+};
 void counters_open(void);
 void counters_begin(void);
 uint64_t counter_read(enum counter counter);
 uint64_t counter_since(enum counter counter);
-void counters_sample_processes(void);
+void counters_sample(void);
+uint64_t counters_peak_memory(void);
 uint64_t counters_peak_processes(void);
 
 /* child.c: from a fork of ours to the job's program. */
@@ -135,5 +139,16 @@ bool utf8_valid(const char *text);
 
 /* artifacts.c: the files the job left and the caller asked for. */
 void artifacts_send(const struct job *job);
+
+/* ipc.c: what System V IPC keeps though nobody uses it. */
+void ipc_remove(uid_t uid);
+
+/* places.c: the places a job can write in. */
+void places_close(void);
+void places_empty(uid_t uid);
+bool places_are_empty(void);
+
+/* reset.c: from a sandbox that has run a job to one that seems never to have. */
+_Noreturn void reset(const struct frame *frame, uid_t uid, char *argv[]);
 
 #endif

@@ -1,4 +1,4 @@
-/* PID 1 of a sandbox: one job, then the end. README.md is the theory of operation. */
+/* PID 1 of a sandbox: one job, then the end or a new start. README.md has the theory. */
 #include "guest.h"
 
 #include <sys/prctl.h>
@@ -23,6 +23,9 @@ static uint64_t positive_argument(const char *text) {
 static void guard_self(void) {
   if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0) /* no ptrace, /proc/1/fd, /proc/1/mem, core */
     end(END_FAILED, "dumpable: %m");
+  for (int number = 1; number < NSIG; number++)
+    if (number != SIGALRM) /* end_after()'s */
+      signal(number, SIG_DFL); /* fails for KILL, STOP and the library's own: they need none */
   signal(SIGPIPE, SIG_IGN);
   signal(SIGXFSZ, SIG_IGN);
   umask(0); /* modes are said in full */
@@ -40,20 +43,20 @@ static void run(const struct job *job) {
 
 static void send_done(void) {
   channel_send(FROM_DONE,
-               INTS(counter_since(CPU_US), counter_read(MEMORY_PEAK), counters_peak_processes(),
+               INTS(counter_since(CPU_US), counters_peak_memory(), counters_peak_processes(),
                     counter_since(OOM_KILLS), counter_since(FORKS_REFUSED)),
                NO_BYTES);
   channel_flush();
 }
 
 /* What the worker said before it had read DONE may still arrive. */
-static _Noreturn void await_exit(void) {
+static struct frame await_verdict(void) {
   channel_listen(NULL);
   for (;;) {
     struct frame frame = channel_receive();
-    if (frame.type == TO_EXIT)
-      end(END_DONE, NULL);
-    channel_require(&frame, frame.type >= TO_STDIN, "EXIT after the job");
+    if (frame.type == TO_EXIT || frame.type == TO_RESET)
+      return frame;
+    channel_require(&frame, frame.type >= TO_STDIN, "EXIT or RESET after the job");
   }
 }
 
@@ -68,6 +71,7 @@ int main(int argc, char *argv[]) {
   counters_open();
   channel_open();
   files_act_as(job.uid);
+  places_close();
   guard_self(); /* after it: a change of the filesystem uid makes a process dumpable again */
 
   channel_send(FROM_HELLO, INTS(PROTOCOL_VERSION), NO_BYTES);
@@ -76,5 +80,8 @@ int main(int argc, char *argv[]) {
   counters_begin();
   run(&job);
   send_done();
-  await_exit();
+  struct frame verdict = await_verdict();
+  if (verdict.type == TO_RESET)
+    reset(&verdict, job.uid, argv);
+  end(END_DONE, NULL);
 }

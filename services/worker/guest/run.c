@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 
 enum { CPU_LOOK_FLOOR_US = 5000, CPU_LOOK_CEILING_US = 60000000 };
+enum { SAMPLE_FLOOR_US = 2000, SAMPLE_CEILING_US = 100000 };
 
 struct running {
   const struct limits *limits;
@@ -16,7 +17,7 @@ struct running {
   struct stream streams[2];
   bool ended, reaped; /* the main process; anyone in this turn */
   int status;
-  uint64_t deadline_us, cpu_look_us;
+  uint64_t started_us, deadline_us, cpu_look_us, sample_us;
 };
 
 /* The one place where causes meet: the first is kept. */
@@ -84,8 +85,18 @@ static bool within_limits(struct running *running) {
 /* One dead process a turn, and no wait while there may be more: a storm of them delays no check. */
 static struct timespec time_to_wait(const struct running *running) {
   uint64_t now = now_us(), next = least(running->deadline_us, running->cpu_look_us);
+  next = least(next, running->sample_us);
   uint64_t us = running->reaped || next <= now ? 0 : next - now;
   return (struct timespec){ (time_t)(us / 1000000), (long)(us % 1000000 * 1000) };
+}
+
+/* Memory and processes tell nobody when they grow. We look whenever we wake, and after as long
+ * again as the step has run: a short one is seen closely, a long one costs next to nothing. */
+static void sample(struct running *running) {
+  uint64_t now = now_us(), age = now - running->started_us;
+  counters_sample();
+  running->sample_us =
+      now + (age < SAMPLE_FLOOR_US ? SAMPLE_FLOOR_US : least(age, SAMPLE_CEILING_US));
 }
 
 /* While a frame waits for the worker the job's pipes are left full: the job waits, and nothing is
@@ -102,7 +113,7 @@ static void serve(struct running *running) {
     fds[STREAMS + i] = (struct pollfd){ fd, POLLIN, 0 };
   }
   channel_wait(fds, COUNT, &timeout);
-  counters_sample_processes();
+  sample(running);
   running->reaped = reap(running, WNOHANG);
   input_serve(fds[STDIN].revents);
   for (int i = 0; i < 2; i++)
@@ -128,9 +139,16 @@ static void drain(struct stream *stream) {
   while (stream->fd >= 0 && stream_pump(stream));
 }
 
+/* What was counted since the step before was told of. */
+static uint64_t share_of(enum counter counter) {
+  static uint64_t told[COUNTERS];
+  uint64_t now = counter_since(counter), share = now - least(now, told[counter]);
+  told[counter] = now;
+  return share;
+}
+
 /* True when the next step may run. */
-static bool report(uint64_t index, const struct running *running, uint64_t wall_us,
-                   uint64_t cpu_us) {
+static bool report(uint64_t index, const struct running *running, uint64_t wall_us) {
   struct failure failure = child_failure();
   bool signaled = WIFSIGNALED(running->status);
   int code = signaled ? WTERMSIG(running->status) : WEXITSTATUS(running->status);
@@ -141,7 +159,7 @@ static bool report(uint64_t index, const struct running *running, uint64_t wall_
   }
   channel_send(FROM_STEP_END,
                INTS(index, cause, kind, (uint64_t)code, failure.stage, running->streams[0].total,
-                    running->streams[1].total, wall_us, cpu_us),
+                    running->streams[1].total, wall_us, share_of(CPU_US), share_of(OOM_KILLS)),
                NO_BYTES);
   channel_flush();
   return !run_killed && cause == CAUSE_NONE && kind == KIND_EXITED && code == 0;
@@ -150,23 +168,22 @@ static bool report(uint64_t index, const struct running *running, uint64_t wall_
 static bool run_step(const struct job *job, uint64_t index, uint64_t job_deadline_us) {
   const struct limits *limits = &job->limits;
   const struct step *step = &job->steps[index];
-  uint64_t started_us = now_us(), cpu_before_us = counter_since(CPU_US);
-  uint64_t deadline_us = least(job_deadline_us, started_us + step->timeout_ms * 1000);
-  struct running running = { .limits = limits, .deadline_us = deadline_us };
+  struct running running = { .limits = limits, .started_us = now_us() };
   int fds[3] = { -1, -1, -1 };
 
+  running.deadline_us = least(job_deadline_us, running.started_us + step->timeout_ms * 1000);
   channel_send(FROM_STARTED, INTS(index), NO_BYTES);
   running.pid = child_start(job, step, fds);
   running.ended = running.pid < 0;
   running.streams[0] = stream_open(fds[1], FROM_STDOUT, limits->stdout_bytes, limits->truncate);
   running.streams[1] = stream_open(fds[2], FROM_STDERR, limits->stderr_bytes, limits->truncate);
   input_open(index, fds[0]);
-  counters_sample_processes();
+  sample(&running);
 
   while (!running.ended && within_limits(&running))
     serve(&running);
 
-  uint64_t wall_us = now_us() - started_us;
+  uint64_t wall_us = now_us() - running.started_us;
   end_everyone(&running);
   input_close();
   for (int i = 0; i < 2; i++)
@@ -175,7 +192,7 @@ static bool run_step(const struct job *job, uint64_t index, uint64_t job_deadlin
   check_output(&running);
   for (int i = 0; i < 2; i++)
     stream_close(&running.streams[i]);
-  return report(index, &running, wall_us, counter_since(CPU_US) - cpu_before_us);
+  return report(index, &running, wall_us);
 }
 
 static void on_child(int signal_number) {

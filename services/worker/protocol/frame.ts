@@ -3,7 +3,7 @@
  * `../guest/frame.h` holds the same numbers for the guest, and a test compares all three.
  */
 
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;
 export const HEADER_BYTES = 5;
 export const MAX_PAYLOAD_BYTES = 131_072;
 /** What one frame of file content or stdin carries at most. */
@@ -23,6 +23,7 @@ export const TO_GUEST = {
   STDIN_END: 11,
   KILL: 12,
   EXIT: 13,
+  RESET: 14,
 } as const;
 
 export const FROM_GUEST = {
@@ -75,6 +76,7 @@ export const STEP_END_FIELDS = [
   'stderrTotal',
   'wallUs',
   'cpuUs',
+  'oomKills',
 ] as const;
 
 /** The order of the integers in a DONE frame. */

@@ -1,9 +1,10 @@
 /** A spec as the guest hears it: one buffer with every frame from LIMITS to RUN. */
-import type { JobSpec } from '../../../shared/contract/spec.ts';
+import type { JobSpec, SpecFile } from '../../../shared/contract/spec.ts';
 import {
   CHUNK_BYTES,
   encodeFrame,
   encodeInts,
+  HEADER_BYTES,
   LIMITS_FIELDS,
   TO_GUEST,
   TRUNCATE,
@@ -18,6 +19,8 @@ export interface GuestJobOptions {
   readonly streamBytes: number;
   /** The guest's own last deadline, from the moment it hears of the job. */
   readonly lifeMs: number;
+  /** The content of every blob that the spec names. */
+  readonly blobs: ReadonlyMap<string, Buffer>;
 }
 
 export function encodeJob(spec: JobSpec, options: GuestJobOptions): Buffer {
@@ -43,7 +46,7 @@ export function encodeJob(spec: JobSpec, options: GuestJobOptions): Buffer {
   for (const file of spec.files) {
     frames.push(
       encodeFrame(TO_GUEST.FILE, encodeInts(file.executable ? 1 : 0), Buffer.from(file.path)),
-      ...chunksOf(TO_GUEST.FILE_DATA, Buffer.from(file.content, file.encoding)),
+      ...chunksOf(contentOf(file, options.blobs)),
     );
   }
   if (spec.cwd !== null) frames.push(encodeFrame(TO_GUEST.CWD, Buffer.from(spec.cwd)));
@@ -60,8 +63,22 @@ export function encodeJob(spec: JobSpec, options: GuestJobOptions): Buffer {
   return Buffer.concat(frames);
 }
 
-function* chunksOf(type: number, content: Buffer): Generator<Buffer> {
+function contentOf(file: SpecFile, blobs: GuestJobOptions['blobs']): Buffer {
+  if ('content' in file) return Buffer.from(file.content, file.encoding);
+  const content = blobs.get(file.blob);
+  if (content === undefined)
+    throw new RangeError(`${file.path}: the content of its blob is not here`);
+  return content;
+}
+
+/** Headers and views of the content in turn: a blob is copied once, into the one buffer of the job. */
+function* chunksOf(content: Buffer): Generator<Buffer> {
   for (let at = 0; at < content.length; at += CHUNK_BYTES) {
-    yield encodeFrame(type, content.subarray(at, at + CHUNK_BYTES));
+    const chunk = content.subarray(at, at + CHUNK_BYTES);
+    const header = Buffer.allocUnsafe(HEADER_BYTES);
+    header.writeUInt8(TO_GUEST.FILE_DATA, 0);
+    header.writeUInt32BE(chunk.length, 1);
+    yield header;
+    yield chunk;
   }
 }

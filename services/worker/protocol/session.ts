@@ -1,15 +1,17 @@
 /**
  * One conversation with one guest, as the worker sees it.
  *
- * | state    | meaning                         | entered by                  | left by              |
- * | -------- | ------------------------------- | --------------------------- | -------------------- |
- * | STARTING | the guest has not spoken        | construction                | HELLO, failure       |
- * | READY    | the guest waits for a job       | HELLO                       | run(), failure       |
- * | RUNNING  | a job was sent                  | run()                       | DONE, failure        |
- * | ENDED    | DONE was read                   | DONE                        | -                    |
- * | BROKEN   | the guest is gone or broke the protocol; nothing it says counts | a closed stream, a bad frame | - |
+ * | state     | meaning                                   | entered by           | left by           |
+ * | --------- | ----------------------------------------- | -------------------- | ----------------- |
+ * | STARTING  | the guest has not spoken                  | construction         | HELLO, failure    |
+ * | READY     | the guest waits for a job                 | HELLO                | run(), failure    |
+ * | RUNNING   | a job was sent                            | run()                | DONE, failure     |
+ * | ENDED     | DONE was read                             | DONE                 | reset(), failure  |
+ * | RESETTING | the guest makes the sandbox as new        | reset()              | HELLO, failure    |
+ * | BROKEN    | the guest is gone or broke the protocol; nothing it says counts | a closed stream, a bad frame | - |
  *
- * A report exists only when DONE was read in order: whatever else happens, `run` rejects.
+ * A report exists only when DONE was read in order: whatever else happens, `run` rejects. In the same way a sandbox is
+ * as new only when HELLO was read: whatever else happens, `reset` rejects, and the sandbox must not be used again.
  */
 import type { Duplex } from 'node:stream';
 import { Conversation, type GuestJob, type GuestReport } from './conversation.ts';
@@ -21,7 +23,7 @@ export class GuestLostError extends Error {
   override readonly name = 'GuestLostError';
 }
 
-type State = 'STARTING' | 'READY' | 'RUNNING' | 'ENDED' | 'BROKEN';
+type State = 'STARTING' | 'READY' | 'RUNNING' | 'ENDED' | 'RESETTING' | 'BROKEN';
 
 interface Running {
   readonly conversation: Conversation;
@@ -30,11 +32,12 @@ interface Running {
 }
 
 export class GuestSession {
-  /** Resolves with HELLO; rejects when the guest is gone before. */
+  /** Resolves with the first HELLO; rejects when the guest is gone before. */
   readonly ready: Promise<void>;
   #state: State = 'STARTING';
   #running: Running | undefined;
   #failure: Error | undefined;
+  /** Who waits for HELLO. */
   #announceReady: () => void = () => {};
   #denyReady: (error: Error) => void = () => {};
   readonly #toGuest: Pick<Duplex, 'write'>;
@@ -43,10 +46,7 @@ export class GuestSession {
   constructor(toGuest: Pick<Duplex, 'write'>) {
     this.#toGuest = toGuest;
     this.#decode = createDecoder((frame) => this.#onFrame(frame));
-    this.ready = new Promise((resolve, reject) => {
-      this.#announceReady = resolve;
-      this.#denyReady = reject;
-    });
+    this.ready = this.#hello();
     this.ready.catch(() => {});
   }
 
@@ -67,11 +67,10 @@ export class GuestSession {
   /** The stream to the guest is gone, or it must not be believed any more. First cause wins. */
   fail(error: Error): void {
     if (this.#state === 'BROKEN') return;
-    const hadEnded = this.#state === 'ENDED';
     this.#state = 'BROKEN';
     this.#failure = error;
     this.#denyReady(error);
-    if (!hadEnded) this.#running?.reject(error);
+    this.#running?.reject(error);
     this.#running = undefined;
   }
 
@@ -98,16 +97,33 @@ export class GuestSession {
     }
   }
 
-  /** Lets a guest without a running job go. */
-  exit(): void {
-    if (this.#state === 'READY' || this.#state === 'ENDED') {
-      this.#toGuest.write(encodeFrame(TO_GUEST.EXIT));
+  /**
+   * Makes the sandbox as new for another job of the same owner. Only after the report, and once for each. The guest
+   * bounds what it does; a wait for one that hangs is for the caller to bound.
+   */
+  reset(): Promise<void> {
+    if (this.#state !== 'ENDED') {
+      return Promise.reject(
+        this.#failure ?? new GuestLostError(`a reset was asked of a guest that is ${this.#state}`),
+      );
     }
+    this.#state = 'RESETTING';
+    const hello = this.#hello();
+    this.#toGuest.write(encodeFrame(TO_GUEST.RESET));
+    return hello;
+  }
+
+  #hello(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#announceReady = resolve;
+      this.#denyReady = reject;
+    });
   }
 
   #onFrame(frame: Frame): void {
     switch (this.#state) {
       case 'STARTING':
+      case 'RESETTING':
         return this.#onHello(frame);
       case 'RUNNING':
         return this.#onJobFrame(frame, this.#running as Running);
@@ -135,6 +151,7 @@ export class GuestSession {
     const report = conversation.receive(frame);
     if (report === undefined) return;
     this.#state = 'ENDED';
+    this.#running = undefined;
     resolve(report);
   }
 }

@@ -87,7 +87,7 @@ describe('the numbers of the protocol', () => {
       expect.arrayContaining([...protocol.LIMITS_FIELDS]),
     );
     expect(named.slice(0, 13)).toEqual([...protocol.LIMITS_FIELDS]);
-    expect(page).toContain(`9 ints | ${protocol.STEP_END_FIELDS.join(', ')} |`);
+    expect(page).toContain(`10 ints | ${protocol.STEP_END_FIELDS.join(', ')} |`);
     expect(page).toContain(`5 ints | ${protocol.DONE_FIELDS.join(', ')};`);
   });
 });

@@ -28,6 +28,7 @@ describe.each(BINARIES)('%s', (binary) => {
   function version2(): void {
     cpu(5_000_000);
     write('memory.peak', '77000000\n');
+    write('memory.current', '9000000\n');
     write('memory.events', 'low 0\nhigh 0\nmax 9\noom 3\noom_kill 2\noom_group_kill 0\n');
     write('pids.peak', '12\n');
     write('pids.current', '3\n');
@@ -45,11 +46,12 @@ describe.each(BINARIES)('%s', (binary) => {
     write('memory.events', 'low 0\nhigh 0\nmax 9\noom 3\noom_kill 5\noom_group_kill 0\n');
     write('pids.events', 'max 10\n');
     write('pids.peak', '14\n');
+    write('memory.peak', '79000000\n');
     const report = await collect(guest, job);
-    expect(lastStep(report).cpuUs).toBe(1_500_000);
+    expect(lastStep(report)).toMatchObject({ cpuUs: 1_500_000, oomKills: 3 });
     expect(report.done).toEqual({
       cpuUs: 1_500_000,
-      peakMemoryBytes: 77_000_000,
+      peakMemoryBytes: 79_000_000,
       peakProcesses: 13,
       oomKills: 3,
       forksRefused: 6,
@@ -78,7 +80,24 @@ describe.each(BINARIES)('%s', (binary) => {
 
   it('a peak of version 2 from before the job has the current number looked at', async () => {
     version2();
-    expect((await runJob({ binary, cgroupFolder }, {})).done.peakProcesses).toBe(2);
+    const { done } = await runJob({ binary, cgroupFolder }, {});
+    expect(done).toMatchObject({ peakProcesses: 2, peakMemoryBytes: 9_000_000 });
+  });
+
+  it('the current number is looked at also while a job does nothing to wake the guest', async () => {
+    version2();
+    const guest = await startGuest({ binary, cgroupFolder });
+    const job = { steps: [sh('echo; sleep 1')] };
+    guest.send(...jobFrames(job));
+    await guest.expect(FROM_GUEST.STARTED);
+    await guest.expect(FROM_GUEST.STDOUT);
+    write('memory.current', '50000000\n');
+    write('pids.current', '7\n');
+    await new Promise((done) => setTimeout(done, 500));
+    write('memory.current', '9000000\n');
+    write('pids.current', '3\n');
+    const { done } = await collect(guest, job);
+    expect(done).toMatchObject({ peakProcesses: 6, peakMemoryBytes: 50_000_000 });
   });
 
   it('processes from before the guest are not the job’s', async () => {

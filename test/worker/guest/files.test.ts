@@ -1,7 +1,7 @@
 import { constants } from 'node:os';
 import { describe, expect, it } from 'vitest';
 import { STAGE } from '../../../services/worker/protocol/frame.ts';
-import { BINARIES, type Job, runJob, sh } from './harness.ts';
+import { BINARIES, Guest, type Job, runJob, sh } from './harness.ts';
 
 const { errno } = constants;
 
@@ -92,9 +92,9 @@ describe.concurrent.each(BINARIES)('%s', (binary) => {
     expect(report.refused).toEqual({ stage: STAGE.FILES, errno: errno.ENOSPC });
   });
 
-  it('a folder that is not the job’s own is refused to the guest as well', async () => {
-    const options = { binary, workOptions: ',uid=0,gid=0' };
-    const report = await runJob(options, { files: [{ path: 'x' }] });
-    expect(report.refused).toEqual({ stage: STAGE.FILES, errno: errno.EACCES });
+  it('a folder that is not the job’s own is not for the guest to change: it does not start', async () => {
+    const guest = new Guest({ binary, workOptions: ',uid=0,gid=0' });
+    expect(await guest.exitCode()).toBe(1);
+    expect(guest.stderr).toContain('/work must be a folder of the job');
   });
 });

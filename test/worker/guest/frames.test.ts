@@ -59,6 +59,7 @@ describe.concurrent.each(BINARIES)('%s', (binary) => {
     ['KILL before RUN', [limits, frame('KILL', encodeInts(1))]],
     ['STDIN before RUN', [limits, frame('STDIN', encodeInts(0))]],
     ['EXIT before a job', [frame('EXIT')]],
+    ['RESET before a job', [frame('RESET')]],
     ['LIMITS twice', [limits, limits]],
     ['LIMITS with an integer less', [frame('LIMITS', encodeInts(...Array(12).fill(1)))]],
     ['LIMITS with an integer more', [frame('LIMITS', encodeInts(...Array(14).fill(1)))]],
@@ -115,6 +116,7 @@ describe.concurrent.each(BINARIES)('%s', (binary) => {
     ['KILL for an unknown cause', [frame('KILL', encodeInts(6))]],
     ['KILL without a cause', [frame('KILL')]],
     ['EXIT before DONE', [frame('EXIT')]],
+    ['RESET before DONE', [frame('RESET')]],
     ['another job', [limits]],
   ])('%s while a job runs ends the guest with 2', async (_, frames) => {
     const guest = await startGuest({ binary });
@@ -124,12 +126,21 @@ describe.concurrent.each(BINARIES)('%s', (binary) => {
     expect(await guest.exitCode()).toBe(2);
   });
 
-  it('a second job is refused: a sandbox is used once', async () => {
+  it('a second job without a reset is refused', async () => {
     const guest = await startGuest({ binary });
     guest.send(...jobFrames({}));
     await collect(guest, {});
     guest.send(...jobFrames({}));
     expect(await guest.exitCode()).toBe(2);
+  });
+
+  it('RESET with a frame behind it ends the guest with 2', async () => {
+    const guest = await startGuest({ binary });
+    guest.send(...jobFrames({}));
+    await collect(guest, {});
+    guest.send(frame('RESET'), limits);
+    expect(await guest.exitCode()).toBe(2);
+    expect(guest.stderr).toContain('HELLO');
   });
 
   it('a frame cut short by the end of stdin ends the guest with 2', async () => {
@@ -143,7 +154,7 @@ describe.concurrent.each(BINARIES)('%s', (binary) => {
     const anything = fc.oneof(
       fc.constantFrom(limits, step, arg, run),
       fc
-        .tuple(fc.integer({ min: 0, max: 14 }), fc.uint8Array({ maxLength: 120 }))
+        .tuple(fc.integer({ min: 0, max: 15 }), fc.uint8Array({ maxLength: 120 }))
         .map(([type, payload]) => encodeFrame(type, payload)),
       fc.uint8Array({ maxLength: 20 }),
     );

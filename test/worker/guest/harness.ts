@@ -153,8 +153,13 @@ export class Guest {
   }
 
   async hello(): Promise<void> {
-    const { payload } = await this.expect(FROM_GUEST.HELLO);
-    expect(payload).toEqual(encodeInts(1));
+    expect((await this.expect(FROM_GUEST.HELLO)).payload).toEqual(encodeInts(2));
+  }
+
+  /** After DONE: the guest says HELLO again. */
+  async reset(): Promise<void> {
+    this.send(encodeFrame(TO_GUEST.RESET));
+    await this.hello();
   }
 
   async exitCode(): Promise<number | null> {
@@ -222,13 +227,24 @@ export async function startGuest(options: Options): Promise<Guest> {
   return guest;
 }
 
-/** A whole life: HELLO, the job, DONE, EXIT; and the guest must end with 0. */
-export async function runJob(options: Options, job: Job): Promise<Report> {
-  const guest = await startGuest(options);
+/** One job of a guest that says it is ready. */
+export async function runIn(guest: Guest, job: Job): Promise<Report> {
   guest.send(...jobFrames(job));
-  const report = await collect(guest, job);
+  return collect(guest, job);
+}
+
+/** A whole life of a guest, which must end with 0. */
+export async function inOneSandbox<Result>(
+  options: Options,
+  run: (guest: Guest) => Promise<Result>,
+): Promise<Result> {
+  const guest = await startGuest(options);
+  const result = await run(guest);
   guest.send(encodeFrame(TO_GUEST.EXIT));
   expect(await guest.exitCode(), guest.stderr).toBe(0);
   await guest.stop();
-  return report;
+  return result;
 }
+
+export const runJob = (options: Options, job: Job): Promise<Report> =>
+  inOneSandbox(options, (guest) => runIn(guest, job));

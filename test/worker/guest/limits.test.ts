@@ -102,6 +102,15 @@ describe.each(BINARIES)('%s', (binary) => {
     expect(report.done.oomKills).toBeGreaterThan(0);
   });
 
+  it('kills for memory are told of in the step in which they came', async () => {
+    const cgroup = { 'memory.limit_in_bytes': `${64 << 20}` };
+    const hungry = "python3 -c 'x = [bytearray(1 << 20) for _ in range(500)]'";
+    const steps = [sh('true'), sh(`${hungry}; exit 0`), sh('exit 7')];
+    const report = await runJob({ binary, cgroup }, { steps });
+    expect(report.steps.map(({ oomKills }) => oomKills)).toEqual([0, report.done.oomKills, 0]);
+    expect(report.done.oomKills).toBeGreaterThan(0);
+  });
+
   it.each([
     ['stdout', 'cat /dev/zero'],
     ['stderr', 'cat /dev/zero >&2'],

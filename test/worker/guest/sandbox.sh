@@ -16,6 +16,10 @@ mount -t proc proc "$root/proc"
 mount --bind /dev/null "$root/dev/null"
 mount --bind /dev/zero "$root/dev/zero"
 mount -t tmpfs -o "size=16m,nr_inodes=1024,mode=0700,uid=$uid,gid=$uid$options" tmpfs "$root/work"
+mkdir "$root/dev/shm"
+for scratch in tmp dev/shm; do
+  mount -t tmpfs -o size=16m,nr_inodes=1024,mode=1777,nosuid,nodev,noexec tmpfs "$root/$scratch"
+done
 : >"$root/guest"
 mount --bind "$guest" "$root/guest"
 
@@ -32,5 +36,6 @@ case $cgroup in
     done
     ;;
 esac
+ip link set lo up
 exec chroot "$root" /usr/bin/setpriv --no-new-privs --inh-caps=-all --bounding-set=-all,+setuid,+setgid,+kill \
   /usr/bin/env -i /guest "$uid" "$idle"

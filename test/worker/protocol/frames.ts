@@ -33,6 +33,7 @@ export const stepReport = (over: Partial<StepReport> = {}): StepReport => ({
   stderrTotal: 0,
   wallUs: 1000,
   cpuUs: 500,
+  oomKills: 0,
   ...over,
 });
 

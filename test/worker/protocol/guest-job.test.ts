@@ -11,7 +11,13 @@ import type { JobSpec } from '../../../shared/contract/spec.ts';
 import { aSpec } from '../spec.ts';
 import { framesOf, intsOf } from './frames.ts';
 
-const OPTIONS = { streamBytes: 1000, lifeMs: 15_000 };
+const BLOB = `sha256:${'b'.repeat(64)}`;
+const BLOB_CONTENT = Buffer.alloc(2 * CHUNK_BYTES + 7, 'blob ');
+const OPTIONS = {
+  streamBytes: 1000,
+  lifeMs: 15_000,
+  blobs: new Map([[BLOB, BLOB_CONTENT]]),
+};
 const encode = (over: Partial<JobSpec> = {}) => framesOf(encodeJob(aSpec(over), OPTIONS));
 const nameOf = (type: number): string =>
   Object.entries(TO_GUEST).find(([, value]) => value === type)?.[0] ?? String(type);
@@ -132,6 +138,39 @@ describe('a job as the guest hears it', () => {
     const data = frames.filter(({ type }) => type === TO_GUEST.FILE_DATA);
     expect(data.map(({ payload }) => payload.length)).toEqual([CHUNK_BYTES, CHUNK_BYTES, 1, 3]);
     expect(data.at(-1)?.payload).toEqual(Buffer.from([0, 1, 2]));
+  });
+
+  it('lays out a blob as the file that names it, byte for byte, wherever it stands', () => {
+    const frames = encode({
+      files: [
+        { path: 'before', content: 'x', encoding: 'utf8', executable: false },
+        { path: 'd/blob', blob: BLOB, executable: true },
+        { path: 'again', blob: BLOB, executable: false },
+      ],
+    });
+    const files: { path: string; executable: number; content: Buffer[] }[] = [];
+    for (const { type, payload } of frames) {
+      if (type === TO_GUEST.FILE) {
+        const [executable = -1] = intsOf(payload.subarray(0, 8));
+        files.push({ path: payload.subarray(8).toString(), executable, content: [] });
+      }
+      if (type === TO_GUEST.FILE_DATA) files.at(-1)?.content.push(payload);
+    }
+    expect(files.map(({ path, executable }) => [path, executable])).toEqual([
+      ['before', 0],
+      ['d/blob', 1],
+      ['again', 0],
+    ]);
+    for (const { content } of files.slice(1)) {
+      expect(content.map(({ length }) => length)).toEqual([CHUNK_BYTES, CHUNK_BYTES, 7]);
+      expect(Buffer.concat(content).equals(BLOB_CONTENT)).toBe(true);
+    }
+  });
+
+  it('is not made without the content of a blob that it names', () => {
+    const blob = `sha256:${'c'.repeat(64)}`;
+    const files = [{ path: 'a', blob, executable: false }];
+    expect(() => encode({ files })).toThrow(/^a: the content of its blob is not here/);
   });
 
   it('rounds a quota up, so that the smallest is never none', () => {

@@ -7,7 +7,7 @@ import {
   FROM_GUEST,
   TO_GUEST,
 } from '../../../services/worker/protocol/frame.ts';
-import { GuestLostError, GuestSession } from '../../../services/worker/protocol/session.ts';
+import { GuestLostError } from '../../../services/worker/protocol/session.ts';
 import {
   artifact,
   artifactData,
@@ -22,36 +22,9 @@ import {
   stepEnd,
   stepReport,
   usage,
-  Written,
   want,
 } from './frames.ts';
-
-const JOB = encodeFrame(TO_GUEST.RUN);
-
-function newSession(options: { isReady?: boolean } = {}) {
-  const written = new Written();
-  const session = new GuestSession(written);
-  if (options.isReady ?? true) session.receive(hello());
-  return { session, written };
-}
-
-/** A session with a job of so many steps under way, and everything its sink heard. */
-function running(stdin: readonly (Buffer | null)[] = [null]) {
-  const heard: unknown[][] = [];
-  const sink: GuestSink = {
-    onStarted: (step) => heard.push(['started', step]),
-    onOutput: (step, stream, part, bytes) => heard.push([step, stream, part, bytes.toString()]),
-    onArtifact: (path) => heard.push(['artifact', path]),
-    onArtifactData: (bytes) => heard.push(['data', bytes.toString()]),
-    onArtifactSkipped: (path, reason) => heard.push(['skipped', path, reason]),
-  };
-  const { session, written } = newSession();
-  const report = session.run({ encoded: JOB, stdin, sink });
-  report.catch(() => {});
-  written.frames.length = 0;
-  const say = (...frames: Buffer[]): void => session.receive(Buffer.concat(frames));
-  return { session, written, report, heard, say };
-}
+import { JOB, newSession, running } from './sessions.ts';
 
 const settledOf = (report: Promise<GuestReport>): Promise<GuestReport | Error> =>
   report.catch((error: Error) => error);
@@ -66,7 +39,7 @@ describe('a session', () => {
   });
 
   it.each([
-    ['another protocol', hello(2)],
+    ['another protocol', hello(1)],
     ['something else first', started()],
     ['a HELLO that is too short', encodeFrame(FROM_GUEST.HELLO, Buffer.alloc(3))],
     ['bytes that are no frame', Buffer.from('panic: not a frame')],
@@ -183,7 +156,7 @@ describe('a session', () => {
     const { say, report, session, written } = running();
     say(started(0), stepEnd(), done(), output('late'));
     expect(await report).toMatchObject({ steps: [stepReport()] });
-    session.exit();
+    await expect(session.reset()).rejects.toThrow(ProtocolError);
     expect(written.types()).toEqual([]);
   });
 
@@ -238,14 +211,5 @@ describe('a session', () => {
     const idle = newSession();
     idle.session.kill();
     expect(idle.written.types()).toEqual([]);
-  });
-
-  it('tells a guest to exit only when no job runs', () => {
-    const { session, written } = newSession();
-    session.exit();
-    expect(written.types()).toEqual([TO_GUEST.EXIT]);
-    const busy = running();
-    busy.session.exit();
-    expect(busy.written.types()).toEqual([]);
   });
 });
