@@ -40,8 +40,20 @@ export function outcomeOf({ cause, report, diedOfMemory, stepCount }: Evidence):
   if (!hasEndedByItself(report, stepCount)) {
     return { kind: 'lost', cause: cause === undefined ? 'sandbox_lost' : 'worker_lost' };
   }
-  return outcomeOfStep(last, report.usage.oomKills);
+  return outcomeOfStep(last);
 }
+
+/**
+ * Whether a sandbox may run another job of its group: only when the program ended by itself, nothing was killed for
+ * memory, nobody asked for an end, however late, and the guest lived to say all of it.
+ */
+export const mayBeReused = (
+  outcome: Outcome,
+  { cause, report }: Pick<Evidence, 'cause' | 'report'>,
+): boolean =>
+  (outcome.kind === 'exited' || outcome.kind === 'signaled') &&
+  cause === undefined &&
+  report?.usage.oomKills === 0;
 
 /** The request to end came when the job had ended: by a cause of its own, or with its last step. */
 function hasEndedByItself(report: GuestReport | undefined, stepCount: number): boolean {
@@ -56,8 +68,8 @@ function hasEndedByItself(report: GuestReport | undefined, stepCount: number): b
 export const endedWell = ({ cause, kind, code }: StepReport): boolean =>
   cause === CAUSE.NONE && kind === KIND.EXITED && code === 0;
 
-/** One step; `oomKills` counts only for the step that decides, since the kernel does not say whom it struck. */
-export function outcomeOfStep(step: StepReport, oomKills: number): Outcome {
+/** One step. The kernel does not say whom it struck: its kills count for the step in which they came. */
+export function outcomeOfStep(step: StepReport): Outcome {
   switch (step.cause) {
     case CAUSE.WALL:
       return { kind: 'timed_out', limit: 'wall' };
@@ -72,7 +84,7 @@ export function outcomeOfStep(step: StepReport, oomKills: number): Outcome {
     default:
   }
   if (step.kind === KIND.COULD_NOT_START) return couldNotStart(step.stage, step.code);
-  if (oomKills > 0 && !endedWell(step)) return { kind: 'out_of_memory' };
+  if (step.oomKills > 0 && !endedWell(step)) return { kind: 'out_of_memory' };
   return step.kind === KIND.EXITED
     ? { kind: 'exited', exitCode: step.code }
     : { kind: 'signaled', signal: signalName(step.code) };

@@ -1,7 +1,7 @@
 /**
- * The worker's stock of started, unused sandboxes: one stock for each shape that jobs ask for. A sandbox is leased
- * once and never comes back. There is one way to make a sandbox, ahead of need or for a job that waits: whichever is
- * ready first serves the job that has waited longest.
+ * The worker's stock of started, unused sandboxes. A sandbox is leased once and never comes back. A job gets, in this
+ * order: a ready one of its shape; a ready one of the first shape, changed to its limits where the engine can; the
+ * next that is made, whether it was meant for the stock or for a job, after those who have waited longer.
  *
  * | state    | meaning                                      | entered by           |
  * | -------- | -------------------------------------------- | -------------------- |
@@ -10,10 +10,8 @@
  * | DRAINING | no lease, no creation; what is left goes     | stop()               |
  * | CLOSED   | everything this pool made is confirmed gone  | the last removal     |
  *
- * When a creation fails, the job that waited longest is told at once, and its stock is filled again after a pause that
- * grows.
+ * When a creation fails, the job that waited longest is told at once, and its stock is filled again after a pause.
  */
-import { randomBytes } from 'node:crypto';
 import type { Log } from '../../../shared/log.ts';
 import {
   asUnavailable,
@@ -21,17 +19,14 @@ import {
   type SandboxEngine,
   SandboxUnavailableError,
   type Shape,
-  shapeKey,
 } from '../sandbox/sandbox.ts';
 import type { EngineGate } from './gate.ts';
+import { createMaker, type Maker } from './maker.ts';
 import type { Remover } from './remover.ts';
-import { Stock } from './stock.ts';
+import type { Stock } from './stock.ts';
+import { Stocks, type StocksFigures } from './stocks.ts';
 import type { Uids } from './uids.ts';
 
-/** A stock that no job asked of for so long is let go. */
-const IDLE_STOCK_MS = 300_000;
-/** Beside the first, so many shapes have a stock: a caller who asks for ever new ones must not fill the host. */
-const KEPT_SHAPES = 4;
 const FILL_AFTER_LEASE_MS = 10;
 const UPKEEP_MS = 5_000;
 
@@ -42,8 +37,10 @@ export interface PoolOptions {
   readonly gate: EngineGate;
   readonly remover: Remover;
   readonly uids: Uids;
-  /** Sandboxes kept ready of each shape in use. */
+  /** Sandboxes kept ready of each shape in use, at least. */
   readonly target: number;
+  /** Sandboxes kept ready of all shapes together, at most. */
+  readonly maxReady: number;
   /** The shape that is kept ready from the start. */
   readonly firstShape: Shape;
   readonly maxAgeMs: number;
@@ -51,12 +48,14 @@ export interface PoolOptions {
   readonly maxLifeMs: number;
   readonly log: Log;
   readonly onCreated?: (ms: number) => void;
+  /** A job has to wait for a creation. */
+  readonly onMiss?: () => void;
+  /** Called when it changes whether sandboxes can be made. */
+  readonly onEngineState?: (isFailing: boolean) => void;
 }
 
-export interface PoolFigures {
+export interface PoolFigures extends StocksFigures {
   readonly state: PoolState;
-  readonly ready: number;
-  readonly creating: number;
   readonly leased: number;
   readonly removing: number;
   readonly engineFailing: boolean;
@@ -64,54 +63,56 @@ export interface PoolFigures {
 
 export class Pool {
   readonly #options: PoolOptions;
-  readonly #stocks = new Map<string, Stock>();
+  readonly #maker: Maker;
+  readonly #stocks: Stocks;
   readonly #leased = new Set<Sandbox>();
-  /** Nonces of everything made or being made here, until it is confirmed gone: what the sweep leaves alone. */
-  readonly #owned = new Set<string>();
   #state: PoolState = 'FILLING';
+  #isEngineFailing = false;
   #upkeep: NodeJS.Timeout | undefined;
   #stopping: Promise<void> | undefined;
   #fillTimer: NodeJS.Timeout | undefined;
 
   constructor(options: PoolOptions) {
     this.#options = options;
+    const { engine, firstShape, maxReady, maxAgeMs, maxLifeMs } = options;
+    this.#maker = createMaker({ ...options, lifeMs: maxAgeMs + maxLifeMs });
+    this.#stocks = new Stocks({
+      firstShape,
+      floor: options.target,
+      maxReady,
+      maxAgeMs,
+      canBecome: (from, to) => engine.canBecome(from, to),
+      discard: (sandbox) => this.#maker.discard(sandbox),
+    });
   }
 
   start(): void {
-    this.#stockOf(this.#options.firstShape);
-    this.#upkeep = setInterval(() => this.#keepUp(), UPKEEP_MS);
+    this.#upkeep = setInterval(() => {
+      this.#stocks.keepUp(UPKEEP_MS);
+      this.#fillAll();
+    }, UPKEEP_MS);
     this.#upkeep.unref();
     this.#fillAll();
   }
 
   figures(): PoolFigures {
-    const stocks = [...this.#stocks.values()];
     return {
       state: this.#state,
-      ready: stocks.reduce((sum, stock) => sum + stock.ready, 0),
-      creating: stocks.reduce((sum, stock) => sum + stock.creating, 0),
+      ...this.#stocks.figures(),
       leased: this.#leased.size,
       removing: this.#options.remover.pending,
-      engineFailing: stocks.length > 0 && stocks.every((stock) => stock.backoff.isFailing),
+      engineFailing: this.#isEngineFailing,
     };
   }
 
-  readonly isEngineFailing = (): boolean => this.figures().engineFailing;
+  readonly isEngineFailing = (): boolean => this.#isEngineFailing;
 
-  owns(nonce: string): boolean {
-    return this.#owned.has(nonce);
-  }
+  readonly owns = (nonce: string): boolean => this.#maker.owns(nonce);
 
-  /** A sandbox of this shape for one job: a ready one, else the next that is made. */
+  /** A sandbox of this shape for one job. */
   async lease(shape: Shape): Promise<Sandbox> {
-    if (this.#state === 'DRAINING' || this.#state === 'CLOSED') {
-      throw new SandboxUnavailableError(`the pool is ${this.#state}`);
-    }
-    const stock = this.#stockOf(shape);
-    const ready = stock.take();
-    const next = ready ?? stock.wait();
-    if (ready === undefined) this.#fill(stock);
-    const sandbox = await next;
+    const stock = this.#stocks.of(shape);
+    const sandbox = stock.take() ?? (await this.#changed(stock)) ?? (await this.#next(stock));
     this.#leased.add(sandbox);
     this.#fillSoon();
     return sandbox;
@@ -124,7 +125,7 @@ export class Pool {
       throw new Error(`The sandbox ${sandbox.id} was retired but is not leased.`);
     }
     // A moment later: whoever waits for the result that was just published must not wait for this.
-    setImmediate(() => this.#discard(sandbox));
+    setImmediate(() => this.#maker.discard(sandbox));
   }
 
   /** Lets everything go; resolves when the engine has confirmed that it is gone. */
@@ -133,37 +134,58 @@ export class Pool {
     return this.#stopping;
   }
 
+  get #isEnding(): boolean {
+    return this.#state === 'DRAINING' || this.#state === 'CLOSED';
+  }
+
   async #drain(): Promise<void> {
     this.#state = 'DRAINING';
     clearInterval(this.#upkeep);
     clearTimeout(this.#fillTimer);
     const reason = new SandboxUnavailableError('the pool is draining');
-    for (const stock of this.#stocks.values()) stock.close(reason);
+    for (const stock of this.#stocks.all()) stock.close(reason);
+    this.#maker.close(reason);
     await this.#options.gate.onIdle();
-    for (const sandbox of this.#leased) this.#discard(sandbox);
+    for (const sandbox of this.#leased) {
+      sandbox.disconnect(); // a job may still run in it
+      this.#maker.discard(sandbox);
+    }
     this.#leased.clear();
     await new Promise((resolve) => setImmediate(resolve));
     await this.#options.remover.stop();
     this.#state = 'CLOSED';
   }
 
-  #stockOf(shape: Shape): Stock {
-    const key = shapeKey(shape);
-    let stock = this.#stocks.get(key);
-    if (stock === undefined) {
-      stock = new Stock(shape, this.#options.maxAgeMs, (sandbox) => this.#discard(sandbox));
-      this.#stocks.set(key, stock);
-      setImmediate(() => this.#keepUp());
+  /** A ready sandbox of the first shape under the limits of this one; undefined where that cannot be had. */
+  async #changed(stock: Stock): Promise<Sandbox | undefined> {
+    const { engine, log } = this.#options;
+    const { first } = this.#stocks;
+    const sandbox = this.#stocks.canLend(first, stock) ? first.take() : undefined;
+    if (sandbox === undefined) return undefined;
+    this.#leased.add(sandbox);
+    this.#fillSoon();
+    try {
+      const changed = await engine.update(sandbox, stock.shape);
+      first.changes.succeed();
+      // Not leased any more: the drain was faster, and has let it go.
+      if (!this.#leased.delete(sandbox)) return undefined;
+      this.#leased.add(changed);
+      return changed;
+    } catch (error) {
+      log.warn({ err: error, runtime: first.shape.runtime }, 'the limits could not be changed');
+      first.changes.fail();
+      if (this.#leased.delete(sandbox)) this.#maker.discard(sandbox);
+      return undefined;
     }
-    return stock;
   }
 
-  #targetOf(stock: Stock): number {
-    const { firstShape, target } = this.#options;
-    if (stock.shape === firstShape) return target;
-    if (Date.now() - stock.usedAtMs >= IDLE_STOCK_MS) return 0;
-    const newer = [...this.#stocks.values()].filter((one) => one.usedAtMs > stock.usedAtMs).length;
-    return newer < KEPT_SHAPES ? target : 0;
+  #next(stock: Stock): Promise<Sandbox> {
+    if (this.#isEnding) throw new SandboxUnavailableError(`the pool is ${this.#state}`);
+    this.#options.onMiss?.();
+    const next = stock.wait();
+    this.#stocks.missed(stock);
+    this.#fill(stock);
+    return next;
   }
 
   /** Making a sandbox costs this process a millisecond that the job that was just leased to has better use for. */
@@ -175,76 +197,54 @@ export class Pool {
   }
 
   #fillAll(): void {
-    for (const stock of this.#stocks.values()) this.#fill(stock);
+    for (const stock of this.#stocks.all()) this.#fill(stock);
   }
 
   #fill(stock: Stock): void {
-    if (this.#state === 'DRAINING' || this.#state === 'CLOSED') return;
+    if (this.#isEnding) return;
     // A job that waits has its sandbox made even while the stock pauses: it must learn how the engine is.
-    const target = stock.backoff.isPaused ? 0 : this.#targetOf(stock);
+    const target = stock.backoff.isPaused ? 0 : this.#stocks.targetOf(stock);
     for (let left = stock.missing(target); left > 0; left--) void this.#make(stock);
-    this.#state = this.#isFull() ? 'READY' : 'FILLING';
-  }
-
-  #isFull(): boolean {
-    return [...this.#stocks.values()].every(
-      (stock) => stock.creating === 0 && stock.ready >= this.#targetOf(stock),
-    );
+    this.#state = this.#stocks.areFull() ? 'READY' : 'FILLING';
   }
 
   async #make(stock: Stock): Promise<void> {
-    const { engine, gate, uids, maxAgeMs, maxLifeMs, log } = this.#options;
+    const isAwaited = stock.creatingFirst < stock.waiting;
     stock.creating++;
-    const nonce = randomBytes(16).toString('hex');
-    this.#owned.add(nonce);
-    let uid: number | undefined;
-    let orderedAtMs = 0;
+    if (isAwaited) stock.creatingFirst++;
     try {
-      const sandbox = await gate.create(stock.waiting > 0, () => {
-        uid = uids.take();
-        orderedAtMs = Date.now();
-        const deadlineMs = orderedAtMs + maxAgeMs + maxLifeMs;
-        return engine.create({ shape: stock.shape, uid, nonce, deadlineMs });
-      });
+      const { sandbox, tookMs } = await this.#maker.make(stock.shape, isAwaited);
       stock.backoff.succeed();
-      this.#options.onCreated?.(Date.now() - orderedAtMs);
+      stock.tookToMake(tookMs);
+      this.#options.onCreated?.(tookMs);
       this.#onMade(stock, sandbox);
     } catch (error) {
-      log.warn({ err: error, image: stock.shape.image }, 'a sandbox could not be made');
-      // The engine has tried to remove what it half made; the uid is free once that is confirmed.
-      const forget = (): boolean => this.#owned.delete(nonce);
-      if (uid === undefined) forget();
-      else this.#options.remover.remove({ nonce, uid }, forget);
+      if (this.#isEnding) return;
+      this.#options.log.warn({ err: error, image: stock.shape.image }, 'a sandbox was not made');
       setTimeout(() => this.#fill(stock), stock.backoff.fail()).unref();
       stock.failOne(asUnavailable(error));
     } finally {
       stock.creating--;
+      if (isAwaited) stock.creatingFirst--;
+      this.#judgeEngine();
       this.#fill(stock);
     }
   }
 
+  #judgeEngine(): void {
+    const isFailing = this.#stocks.areFailing();
+    if (isFailing === this.#isEngineFailing) return;
+    this.#isEngineFailing = isFailing;
+    this.#options.onEngineState?.(isFailing);
+  }
+
   #onMade(stock: Stock, sandbox: Sandbox): void {
-    if (this.#state === 'DRAINING') return this.#discard(sandbox);
+    if (this.#isEnding) return this.#maker.discard(sandbox);
     stock.add(sandbox);
     void sandbox.closed.then(() => {
       if (!stock.drop(sandbox)) return;
       this.#options.log.warn({ sandbox: sandbox.id.slice(0, 12) }, 'a ready sandbox went away');
       this.#fill(stock);
     });
-  }
-
-  #discard(sandbox: Sandbox): void {
-    sandbox.disconnect();
-    this.#options.remover.remove(sandbox, () => this.#owned.delete(sandbox.nonce));
-  }
-
-  /** Replaces what is old, lets go what nobody asks for. */
-  #keepUp(): void {
-    for (const [key, stock] of this.#stocks) {
-      const keep = this.#targetOf(stock);
-      stock.trim(keep);
-      if (keep + stock.creating + stock.waiting === 0) this.#stocks.delete(key);
-      else this.#fill(stock);
-    }
   }
 }

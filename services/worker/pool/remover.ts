@@ -1,5 +1,5 @@
 /**
- * Removes sandboxes in the background until the engine confirms that they are gone. A removal that fails is tried
+ * Ends sandboxes and removes them in the background until the engine confirms that they are gone. A removal that fails is tried
  * again after a pause; until it succeeds, its uid stays taken.
  */
 import type { Log } from '../../../shared/log.ts';
@@ -12,9 +12,12 @@ const RETRY_MAX_MS = 10_000;
 /** Removals that are still failing when the worker stops are left to another worker's sweep. */
 const TRIES_WHILE_STOPPING = 3;
 
+/** A sandbox, or what is left of one that could not be made and has no guest to end. */
+type Removable = Pick<Sandbox, 'nonce' | 'uid'> & Partial<Pick<Sandbox, 'end'>>;
+
 export interface Remover {
   /** Starts a removal; `onGone` is called once it is confirmed. */
-  remove(sandbox: Pick<Sandbox, 'nonce' | 'uid'>, onGone: () => void): void;
+  remove(sandbox: Removable, onGone: () => void): void;
   /** How many removals are under way or waiting. */
   readonly pending: number;
   /** Waits for what is under way. */
@@ -31,10 +34,13 @@ export function createRemover(options: {
   const underWay = new Set<Promise<void>>();
   let isStopping = false;
 
-  const removeUntilGone = async (nonce: string): Promise<boolean> => {
+  const removeUntilGone = async ({ nonce, end }: Removable): Promise<boolean> => {
     for (let tries = 1; ; tries++) {
       try {
-        await gate.remove(() => engine.remove(nonce));
+        await gate.remove(async () => {
+          await end?.();
+          await engine.remove(nonce);
+        });
         return true;
       } catch (error) {
         log.warn({ err: error, nonce, tries }, 'a removal failed');
@@ -45,18 +51,18 @@ export function createRemover(options: {
     }
   };
 
-  const track = (nonce: string, uid: number, onGone: () => void): void => {
-    const work = removeUntilGone(nonce).then((isGone) => {
+  const track = (sandbox: Removable, onGone: () => void): void => {
+    const work = removeUntilGone(sandbox).then((isGone) => {
       underWay.delete(work);
       if (!isGone) return;
-      uids.release(uid);
+      uids.release(sandbox.uid);
       onGone();
     });
     underWay.add(work);
   };
 
   return {
-    remove: ({ nonce, uid }, onGone) => track(nonce, uid, onGone),
+    remove: track,
 
     get pending() {
       return underWay.size;

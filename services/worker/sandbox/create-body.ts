@@ -2,7 +2,7 @@
  * The wall, in one place: the body with which the engine makes a sandbox, from nothing but an order. Each field names
  * the attack that it shuts; a list that the API would fill with a default is sent whole, since `[]` would unmask it.
  */
-import type { Order } from './sandbox.ts';
+import type { Order, Shape } from './sandbox.ts';
 
 const MIB = 1024 * 1024;
 
@@ -26,11 +26,13 @@ export interface EngineFacts {
   readonly cores: number;
   /** The operator's ceiling of openFiles: the guest may lower it for a job, never raise it. */
   readonly maxOpenFiles: number;
+  /** The operator's ceiling of processes, for the same reason. */
+  readonly maxProcesses: number;
 }
 
 /** Room beside the job's own processes: the runtime's threads before it becomes the guest, and the guest. */
 const EXTRA_PROCESSES = 16;
-/** Each of /tmp and /dev/shm gets this part of the memory, which is what its files are charged to. */
+/** Each of /tmp and /dev/shm has half the size of /work, and at most this part of the memory, which pays for them. */
 const SCRATCH_PART = 8;
 /** A file of the smallest size still takes a page. */
 const BYTES_PER_INODE = 16_384;
@@ -48,6 +50,25 @@ const tmpfs = (options: { bytes: number; flags: string; mode: string; owner?: nu
   // nr_inodes: a million empty files would fill the kernel's memory instead of the file system.
   return `rw,${options.flags},nosuid,nodev,size=${options.bytes},nr_inodes=${inodes},mode=${options.mode}${owner}`;
 };
+
+const scratchBytesOf = ({ memoryMb, workspaceMb }: Shape): number =>
+  Math.floor(MIB * Math.min(memoryMb / SCRATCH_PART, workspaceMb / 2));
+
+/** The limits that the cgroup holds: those which can be changed while a sandbox runs. */
+export const changeableLimits = (shape: Shape, { cores }: Pick<EngineFacts, 'cores'>) => ({
+  Memory: shape.memoryMb * MIB,
+  MemorySwap: shape.memoryMb * MIB, // equal: no swap
+  NanoCpus: Math.round(Math.min(shape.cpus, cores) * 1e9),
+  PidsLimit: shape.processes + EXTRA_PROCESSES, // the job's own number is its uid's RLIMIT_NPROC
+});
+
+/** Whether two shapes differ in changeable limits alone: mounts and rlimits stay as they were made. */
+export const canBecome = (from: Shape, to: Shape, facts: Pick<EngineFacts, 'maxProcesses'>) =>
+  from.image === to.image &&
+  from.runtime === to.runtime &&
+  from.workspaceMb === to.workspaceMb &&
+  scratchBytesOf(from) === scratchBytesOf(to) &&
+  to.processes <= facts.maxProcesses;
 
 /* The engine's own list (newest line), which a list sent by the API replaces, and what else only informs an attacker. */
 const MASKED_PATHS = [
@@ -96,9 +117,8 @@ export function createBody(
   },
 ) {
   const { shape, uid } = order;
-  const memoryBytes = shape.memoryMb * MIB;
   const workspaceBytes = shape.workspaceMb * MIB;
-  const scratchBytes = Math.floor(memoryBytes / SCRATCH_PART);
+  const scratchBytes = scratchBytesOf(shape);
   const { facts } = from;
 
   return {
@@ -167,19 +187,17 @@ export function createBody(
         '/tmp': tmpfs({ bytes: scratchBytes, flags: 'noexec', mode: '1777' }),
         '/dev/shm': tmpfs({ bytes: scratchBytes, flags: 'noexec', mode: '1777' }),
       },
-      Memory: memoryBytes,
-      MemorySwap: memoryBytes, // equal: no swap
+      ...changeableLimits(shape, facts),
       MemoryReservation: 0,
       OomKillDisable: false, // on v1, true would freeze instead of kill
       OomScoreAdj: 500, // before the engine and the worker; the job raises itself to 1000
-      NanoCpus: Math.round(Math.min(shape.cpus, facts.cores) * 1e9),
       CpuShares: 256, // beside the worker and the engine, jobs come last
-      PidsLimit: shape.processes + EXTRA_PROCESSES, // the job's own number is its uid's RLIMIT_NPROC
       Ulimits: [
         ulimit('core', 0), // no core file; a helper behind a piped core_pattern is for the host to refuse
         ulimit('nofile', facts.maxOpenFiles),
         ulimit('fsize', workspaceBytes),
-        ulimit('nproc', shape.processes), // per uid, and each sandbox has its own
+        // per uid, and each sandbox has its own; the guest lowers it to the job's
+        ulimit('nproc', Math.max(shape.processes, facts.maxProcesses)),
         ulimit('memlock', 0),
         ulimit('stack', 8 * MIB, 64 * MIB),
         ulimit('msgqueue', 0),

@@ -4,7 +4,7 @@ import { limited } from '../../../shared/limited.ts';
 import type { Log } from '../../../shared/log.ts';
 import { GuestLostError, GuestSession } from '../protocol/session.ts';
 import { attach, type EngineAddress } from './attach.ts';
-import { createBody, type EngineFacts, LABEL } from './create-body.ts';
+import { canBecome, changeableLimits, createBody, type EngineFacts, LABEL } from './create-body.ts';
 import { createDemux } from './demux.ts';
 import {
   CALL_TIMEOUT_MS,
@@ -25,6 +25,8 @@ import {
 import { seccompProfile } from './seccomp.ts';
 
 const HELLO_TIMEOUT_MS = 10_000;
+/** A guest ends within a few milliseconds; the engine says so some tens later. */
+const END_WITHIN_MS = 1_000;
 /** Not `removing`: this engine may list a container so for ever that is gone. */
 const STATES = ['created', 'running', 'paused', 'exited', 'dead'] as const;
 /** What a guest says on stderr is for the log; more than this of it is dropped. */
@@ -37,13 +39,14 @@ export interface DockerEngineOptions {
   readonly installation: string;
   readonly idleSeconds: number;
   readonly maxOpenFiles: number;
+  readonly maxProcesses: number;
   readonly imageOf: (name: string) => { tag: string; digest: string };
   readonly log: Log;
 }
 
 export async function createDockerEngine(options: DockerEngineOptions): Promise<SandboxEngine> {
   const docker = openDocker(options.address);
-  const facts = factsOf(await readEngineInfo(docker), options.maxOpenFiles);
+  const facts = factsOf(await readEngineInfo(docker), options);
 
   return {
     async create(order) {
@@ -51,9 +54,10 @@ export async function createDockerEngine(options: DockerEngineOptions): Promise<
       try {
         const image = options.imageOf(order.shape.image);
         const body = createBody(order, { ...options, image: image.tag, facts });
+        // In two parts, or the client would put all of the body into the address as well.
         const container = await docker.createContainer({
-          ...body,
-          name: nameOf(order.nonce),
+          _query: { name: nameOf(order.nonce) },
+          _body: body,
           ...within(CALL_TIMEOUT_MS),
         } as Docker.ContainerCreateOptions);
         // Attached before the start: nothing that the guest says can be missed.
@@ -78,6 +82,12 @@ export async function createDockerEngine(options: DockerEngineOptions): Promise<
           },
         );
       }
+    },
+    canBecome: (from, to) => canBecome(from, to, facts),
+    async update(sandbox, shape) {
+      const limits = { ...changeableLimits(shape, facts), ...within(CALL_TIMEOUT_MS) };
+      await docker.getContainer(sandbox.id).update(limits);
+      return { ...sandbox, shape };
     },
     remove: (nonce) => removeContainer(docker, nameOf(nonce)),
     list: () => listContainers(docker),
@@ -136,6 +146,10 @@ function converse(
     session,
     closed,
     diedOfMemory,
+    async end() {
+      socket.end(); // end of file, on which a guest ends in whatever state it is
+      await limited(closed, END_WITHIN_MS).catch(() => socket.destroy());
+    },
     disconnect: () => socket.destroy(),
   };
 }
@@ -157,10 +171,14 @@ async function listContainers(docker: Docker): Promise<ListedSandbox[]> {
 
 const ARCHITECTURES: Readonly<Record<string, string>> = { x86_64: 'x64', aarch64: 'arm64' };
 
-const factsOf = (info: EngineInfo, maxOpenFiles: number): EngineFacts => ({
+const factsOf = (
+  info: EngineInfo,
+  { maxOpenFiles, maxProcesses }: Pick<EngineFacts, 'maxOpenFiles' | 'maxProcesses'>,
+): EngineFacts => ({
   cgroupParent: info.cgroupDriver === 'systemd' ? 'cofferdam.slice' : '/cofferdam',
   seccomp: seccompProfile(ARCHITECTURES[info.architecture] ?? info.architecture),
   hasAppArmor: info.securityOptions.some((option) => option.startsWith('name=apparmor')),
   cores: info.cores,
   maxOpenFiles,
+  maxProcesses,
 });

@@ -33,6 +33,13 @@ export const shapeKey = (shape: Shape): string =>
     ' ',
   );
 
+/** What a job needs of a sandbox. */
+export interface Need {
+  readonly shape: Shape;
+  /** Tenant and group as one text: jobs of one group may follow one another in one sandbox. Null: one of its own. */
+  readonly group: string | null;
+}
+
 export interface Sandbox {
   /** The engine's name of it, for the log. */
   readonly id: string;
@@ -48,7 +55,12 @@ export interface Sandbox {
   readonly closed: Promise<void>;
   /** Whether the kernel ended the sandbox as a whole for its memory: the guest then could not say so. */
   diedOfMemory(): Promise<boolean>;
-  /** Drops the stream; the guest ends on it. Must come before a removal: a stalled reader makes one hang. */
+  /**
+   * Has the guest end, and waits a moment for it; then the stream is dropped. Comes before a removal: the engine
+   * removes what has ended in half the time, and a stream that nobody reads makes a removal hang.
+   */
+  end(): Promise<void>;
+  /** Drops the stream at once; the guest ends on it. */
   disconnect(): void;
 }
 
@@ -71,6 +83,10 @@ export interface ListedSandbox {
 export interface SandboxEngine {
   /** A started sandbox whose guest has said that it is ready. Leaves nothing behind when it fails. */
   create(order: Order): Promise<Sandbox>;
+  /** Whether a sandbox of one shape can be made into the other: whether they differ in nothing that creation fixes. */
+  canBecome(from: Shape, to: Shape): boolean;
+  /** An unused sandbox under other limits. Where this fails, the old one is in no known shape and must go. */
+  update(sandbox: Sandbox, shape: Shape): Promise<Sandbox>;
   /** By nonce; resolves only once the sandbox is certainly gone, or never was. */
   remove(nonce: string): Promise<void>;
   /** Every sandbox of any worker on this engine, running or not. */

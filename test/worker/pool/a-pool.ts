@@ -20,6 +20,7 @@ export function aPool(over: Partial<PoolOptions> = {}, atOnce = 8) {
     remover,
     uids,
     target: 2,
+    maxReady: 20,
     firstShape: SHAPE,
     maxAgeMs: 600_000,
     maxLifeMs: 10_000,

@@ -27,6 +27,21 @@ describe('the gate to the engine', () => {
     expect(order).toEqual(['job 1', 'job 2', 'stock 1', 'stock 2', 'removal']);
   });
 
+  it('gives removals every other turn once more than a few wait, so that they do not pile up', async () => {
+    const gate = createGate(1);
+    const order: string[] = [];
+    const enter = (name: string) => async () => {
+      order.push(name);
+      await Promise.resolve();
+    };
+    const all = [gate.create(true, enter('first'))];
+    for (let at = 0; at < 7; at++) all.push(gate.remove(enter('removal')));
+    for (let at = 0; at < 5; at++) all.push(gate.create(true, enter('job')));
+    await Promise.all(all);
+    const fair = ['removal', 'job', 'removal', 'job', 'removal', 'job', 'job', 'job'];
+    expect(order).toEqual(['first', ...fair, ...Array(4).fill('removal')]);
+  });
+
   it('lets no more through at once than it was made for', async () => {
     const gate = createGate(3);
     let [now, most] = [0, 0];

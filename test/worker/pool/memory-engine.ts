@@ -2,6 +2,8 @@
  * Sandboxes that are nothing but an entry in a map: an implementation of the engine for what the pool does with one, so
  * that creations and removals end when a test says so, in the order that it says, or fail.
  */
+
+import { TO_GUEST } from '../../../services/worker/protocol/frame.ts';
 import { GuestLostError, GuestSession } from '../../../services/worker/protocol/session.ts';
 import {
   type ListedSandbox,
@@ -11,7 +13,7 @@ import {
   SandboxUnavailableError,
   type Shape,
 } from '../../../services/worker/sandbox/sandbox.ts';
-import { hello, Written } from '../protocol/frames.ts';
+import { framesOf, hello } from '../protocol/frames.ts';
 
 export const SHAPE: Shape = {
   image: 'base',
@@ -43,6 +45,16 @@ export class MemoryEngine implements SandboxEngine {
   readonly creationFailures: Error[] = [];
   /** Thrown by the next removals, in turn. */
   readonly removalFailures: Error[] = [];
+  /** Whether sandboxes can be put under other limits. */
+  canChange = false;
+  /** Thrown by the next changes of limits, in turn. */
+  readonly updateFailures: Error[] = [];
+  readonly updated: Shape[] = [];
+  updateTakesMs = 0;
+  /** What guests do when they are told to reset; `late` waits for `endResets`. */
+  reset: 'clean' | 'dirty' | 'late' = 'clean';
+  resets = 0;
+  readonly #lateResets: (() => void)[] = [];
   listed: ListedSandbox[] = [];
   #atOnce = 0;
 
@@ -70,6 +82,20 @@ export class MemoryEngine implements SandboxEngine {
     });
   }
 
+  canBecome(from: Shape, to: Shape): boolean {
+    return this.canChange && from.image === to.image && from.workspaceMb === to.workspaceMb;
+  }
+
+  async update(sandbox: Sandbox, shape: Shape): Promise<Sandbox> {
+    if (this.updateTakesMs > 0) {
+      await new Promise((resolve) => setTimeout(resolve, this.updateTakesMs));
+    }
+    const failure = this.updateFailures.shift();
+    if (failure !== undefined) throw failure;
+    this.updated.push(shape);
+    return { ...sandbox, shape };
+  }
+
   remove(nonce: string): Promise<void> {
     return this.#counted(async () => {
       await Promise.resolve();
@@ -94,13 +120,34 @@ export class MemoryEngine implements SandboxEngine {
     }
   }
 
+  endResets(): void {
+    for (const end of this.#lateResets.splice(0)) end();
+  }
+
+  #onReset(session: GuestSession): void {
+    this.resets++;
+    const clean = (): void => session.receive(hello());
+    if (this.reset === 'clean') setImmediate(clean);
+    else if (this.reset === 'late') this.#lateResets.push(clean);
+    else setImmediate(() => session.fail(new GuestLostError('a process is left')));
+  }
+
   #sandboxOf({ nonce, uid, shape }: Order): Sandbox {
-    const session = new GuestSession(new Written());
+    const session: GuestSession = new GuestSession({
+      write: (bytes: Buffer) => {
+        if (framesOf(bytes).some(({ type }) => type === TO_GUEST.RESET)) this.#onReset(session);
+        return true;
+      },
+    });
     session.receive(hello());
     let announceClosed: () => void = () => {};
     const closed = new Promise<void>((resolve) => {
       announceClosed = resolve;
     });
+    const disconnect = (): void => {
+      session.fail(new GuestLostError('disconnected'));
+      announceClosed();
+    };
     return {
       id: `id-${nonce}`,
       nonce,
@@ -111,10 +158,8 @@ export class MemoryEngine implements SandboxEngine {
       session,
       closed,
       diedOfMemory: async () => false,
-      disconnect() {
-        session.fail(new GuestLostError('disconnected'));
-        announceClosed();
-      },
+      end: async () => disconnect(),
+      disconnect,
     };
   }
 }

@@ -47,6 +47,18 @@ describe('stopping a pool', () => {
     expect(engine.orders.every(({ nonce }) => !pool.owns(nonce))).toBe(true);
   });
 
+  it('does not make what still waited for its turn', async () => {
+    const { pool, engine } = aPool({ target: 20 }, 2);
+    engine.isManual = true;
+    pool.start();
+    await eventually('creations', () => engine.pending.length === 2);
+    const stopped = pool.stop();
+    for (const creation of engine.pending) creation.succeed();
+    await stopped;
+    expect(engine.orders).toHaveLength(2);
+    expect(engine.existing.size).toBe(0);
+  });
+
   it('happens once, however often it is asked for', async () => {
     const { pool } = await filled();
     const both = [pool.stop(), pool.stop()];
@@ -65,7 +77,7 @@ describe('stopping a pool', () => {
   });
 
   it('tells a job that still waits that it has no sandbox: nothing of it ran', async () => {
-    const { pool, engine } = await filled({ target: 0 });
+    const { pool, engine } = await filled({ target: 0, maxReady: 0 });
     engine.isManual = true;
     const waiting = pool.lease(SHAPE);
     waiting.catch(() => {});

@@ -23,7 +23,7 @@ describe('the stock', () => {
   });
 
   it('may be empty: then every job has its sandbox made', async () => {
-    const { pool, engine } = await readyPool({ target: 0 });
+    const { pool, engine } = await readyPool({ target: 0, maxReady: 0 });
     expect(engine.orders).toHaveLength(0);
     const sandbox = await pool.lease(SHAPE);
     expect(engine.orders.map(({ nonce }) => nonce)).toEqual([sandbox.nonce]);
@@ -60,6 +60,17 @@ describe('a lease', () => {
     await pool.stop();
   });
 
+  it('of a ready one waits for nothing, not even a turn of the event loop', async () => {
+    const { pool } = await readyPool();
+    let hasTurned = false;
+    setImmediate(() => {
+      hasTurned = true;
+    });
+    await pool.lease(SHAPE);
+    expect(hasTurned).toBe(false);
+    await pool.stop();
+  });
+
   it('never takes one sandbox twice', async () => {
     const { pool } = await readyPool({ target: 3 });
     const sandboxes = await Promise.all(Array.from({ length: 12 }, () => pool.lease(SHAPE)));
@@ -77,7 +88,7 @@ describe('a lease', () => {
   });
 
   it('that waits is served by whatever is ready first, in the order of asking', async () => {
-    const { pool, engine } = aPool({ target: 1 });
+    const { pool, engine } = aPool({ target: 1, maxReady: 1 });
     engine.isManual = true;
     pool.start();
     const order: string[] = [];
@@ -139,7 +150,7 @@ describe('the end of a lease', () => {
 
 describe('an engine that fails', () => {
   it('is told to the job that waits at once, as a sandbox that is not to be had', async () => {
-    const { pool, engine } = await readyPool({ target: 0 });
+    const { pool, engine } = await readyPool({ target: 0, maxReady: 0 });
     engine.creationFailures.push(new SandboxUnavailableError('the engine is away'));
     await expect(pool.lease(SHAPE)).rejects.toThrow('the engine is away');
     expect(pool.figures()).toMatchObject({ engineFailing: true, leased: 0, creating: 0 });
@@ -149,14 +160,14 @@ describe('an engine that fails', () => {
   });
 
   it('tells the job the same whatever was thrown, so that it is handed back and not lost', async () => {
-    const { pool, engine } = await readyPool({ target: 0 });
+    const { pool, engine } = await readyPool({ target: 0, maxReady: 0 });
     engine.creationFailures.push(new Error('All 1024 uids of this worker are in use.'));
     await expect(pool.lease(SHAPE)).rejects.toThrow(SandboxUnavailableError);
     await pool.stop();
   });
 
   it('frees the uid of what it half made once that is confirmed gone', async () => {
-    const { pool, engine, uids } = await readyPool({ target: 0 });
+    const { pool, engine, uids } = await readyPool({ target: 0, maxReady: 0 });
     engine.creationFailures.push(new SandboxUnavailableError('no'));
     await pool.lease(SHAPE).catch(() => {});
     const failed = engine.orders[0];

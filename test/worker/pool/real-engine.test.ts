@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createDeadline } from '../../../services/worker/deadline.ts';
 import { execute } from '../../../services/worker/execution.ts';
 import { createGate } from '../../../services/worker/pool/gate.ts';
+import { Groups } from '../../../services/worker/pool/groups.ts';
 import { Pool } from '../../../services/worker/pool/pool.ts';
 import { createRemover } from '../../../services/worker/pool/remover.ts';
 import { chooseUidBlock, createUids } from '../../../services/worker/pool/uids.ts';
@@ -27,6 +28,7 @@ const spec = aSpec({ limits: { ...aSpec().limits, memoryMb: 64, workspaceMb: 16 
 
 let engine: SandboxEngine;
 let pool: Pool;
+let groups: Groups;
 beforeAll(async () => {
   const [name, image] = [...readCatalogue(undefined)][0] ?? [];
   if (name === undefined || image === undefined) throw new Error('no image');
@@ -43,6 +45,7 @@ beforeAll(async () => {
     installation: 'unit',
     idleSeconds: 60,
     maxOpenFiles: 1024,
+    maxProcesses: 512,
     imageOf: images.imageOf,
     log,
   });
@@ -55,24 +58,26 @@ beforeAll(async () => {
     remover,
     uids,
     target: 1,
+    maxReady: 1,
     firstShape: shapeOf(spec),
     maxAgeMs: 600_000,
     maxLifeMs: 60_000,
     log,
   });
-  pool.start();
+  groups = new Groups({ pool, slots: 2, log });
+  groups.start();
 });
 afterAll(async () => {
-  await pool.stop();
+  await groups.stop();
   expect(await sandboxes(WORKER)).toEqual([]);
 });
 
-const run = async (over: Partial<typeof spec> = {}) => {
-  const sandbox = await pool.lease(shapeOf(spec));
+const run = async (over: Partial<typeof spec> = {}, shape = shapeOf(spec)) => {
+  const sandbox = await pool.lease(shape);
   const execution = await execute(
     sandbox,
     { ...spec, ...over },
-    { deadline: createDeadline(), streamBytes: 1_000_000 },
+    { deadline: createDeadline(), streamBytes: 1_000_000, blobs: new Map() },
   );
   pool.retire(sandbox);
   return { sandbox, execution };
@@ -137,4 +142,71 @@ describe('a pool of real sandboxes', () => {
       expect([round, execution.error?.message, seen]).toEqual([round, undefined, 'read']);
     }
   });
+});
+
+describe('a job whose limits differ from those of the stock', () => {
+  const LIMITS = `
+    cd /sys/fs/cgroup
+    if [ -e memory ]; then
+      cat memory/memory.limit_in_bytes memory/memory.memsw.limit_in_bytes pids/pids.max cpu/cpu.cfs_quota_us
+    else
+      cat memory.max; echo $(($(cat memory.max) + $(cat memory.swap.max))); cat pids.max; cut -d' ' -f1 cpu.max
+    fi
+    ulimit -u`;
+
+  it.each([
+    ['more', { memoryMb: 96, cpus: 2, processes: 100 }],
+    ['less', { memoryMb: 64, cpus: 0.25, processes: 5 }],
+  ])(
+    'has a ready sandbox, and its cgroup and rlimit allow it %s: as much as it asked for',
+    async (_, over) => {
+      await eventually('stock', () => pool.figures().ready === 1);
+      const stock = (await engine.list()).map(({ nonce }) => nonce);
+      const limits = { ...spec.limits, ...over };
+      const { sandbox, execution } = await run(
+        {
+          limits,
+          steps: [{ name: 'main', argv: ['bash', '-c', LIMITS], stdin: null, timeoutMs: 5000 }],
+        },
+        { ...shapeOf(spec), ...over },
+      );
+      expect(stock).toContain(sandbox.nonce);
+      const memoryBytes = over.memoryMb * 1024 * 1024;
+      const [memory, withSwap, pids, cpuUs, ulimit] = (execution.outputs[0]?.stdout.text ?? '')
+        .split('\n')
+        .map(Number);
+      expect([memory, withSwap]).toEqual([memoryBytes, memoryBytes]);
+      expect(pids).toBe(over.processes + 16);
+      expect(cpuUs).toBe(over.cpus * 100_000);
+      expect(ulimit).toBe(over.processes);
+    },
+  );
+});
+
+describe('jobs of a group', () => {
+  const runIn = async (group: string, script: string) => {
+    const sandbox = await groups.lease({ shape: shapeOf(spec), group });
+    const steps = [{ name: 'main', argv: ['sh', '-c', script], stdin: null, timeoutMs: 5000 }];
+    const execution = await execute(
+      sandbox,
+      { ...spec, steps },
+      { deadline: createDeadline(), streamBytes: 1_000_000, blobs: new Map() },
+    );
+    groups.retire(sandbox, { isReusable: execution.report !== undefined });
+    return { sandbox, text: execution.outputs[0]?.stdout.text };
+  };
+
+  it('follow one another in one container, which another group never sees', async () => {
+    const leave = 'echo left > /work/file; echo left > /tmp/file; sleep 100 & echo done';
+    const first = await runIn('a', leave);
+    const second = await runIn('a', 'ls -A /work /tmp; ls /proc | grep -c "^[0-9]"');
+    const other = await runIn('b', 'echo done');
+    const third = await runIn('a', 'echo done');
+    expect([first, second, third].map(({ sandbox }) => sandbox.id)).toEqual(
+      Array(3).fill(first.sandbox.id),
+    );
+    expect(other.sandbox.id).not.toBe(first.sandbox.id);
+    expect(second.text?.startsWith('/tmp:\n\n/work:\n')).toBe(true);
+    await eventually('their end when idle', () => groups.figures().kept === 0);
+  }, 30_000);
 });

@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import {
+  canBecome,
+  changeableLimits,
   createBody,
   type EngineFacts,
   LABEL,
@@ -27,6 +29,7 @@ const facts: EngineFacts = {
   hasAppArmor: false,
   cores: 4,
   maxOpenFiles: 1024,
+  maxProcesses: 512,
 };
 const from = {
   image: 'cofferdam/base:0123',
@@ -131,7 +134,8 @@ describe('the body that makes a sandbox', () => {
       host.Ulimits.map(({ Name, Soft, Hard }) => [Name, [Soft, Hard]]),
     );
     expect(ulimits).toMatchObject({
-      nproc: [64, 64],
+      // the most that any job may have: the guest lowers it to what this one may
+      nproc: [512, 512],
       core: [0, 0],
       memlock: [0, 0],
       msgqueue: [0, 0],
@@ -216,5 +220,28 @@ describe('the body that makes a sandbox', () => {
         expect(Number.isSafeInteger(limit)).toBe(true);
       }
     }
+  });
+});
+
+describe('a sandbox made for other limits', () => {
+  const { shape } = order;
+
+  it.each<[string, object, boolean]>([
+    ['more memory, where no scratch place would be larger', { memoryMb: 512 }, true],
+    ['less memory, where each scratch place would be smaller', { memoryMb: 128 }, false],
+    ['another part of a core', { cpus: 2 }, true],
+    ['more processes, as far as any job may have', { processes: 512 }, true],
+    ['more processes than any job may have', { processes: 513 }, false],
+    ['another workspace', { workspaceMb: 32 }, false],
+    ['another image', { image: 'python' }, false],
+    ['another runtime', { runtime: 'runsc' }, false],
+  ])('can or cannot serve a job that wants %s', (_, over, can) => {
+    expect(canBecome(shape, { ...shape, ...over }, facts)).toBe(can);
+  });
+
+  it('is, once changed, what it would be if it had been made so', () => {
+    const wanted = { ...shape, memoryMb: 1024, cpus: 2, processes: 100 };
+    const made = createBody({ ...order, shape: wanted }, from).HostConfig;
+    expect({ ...host, ...changeableLimits(wanted, facts) }).toEqual(made);
   });
 });
