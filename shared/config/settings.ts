@@ -5,36 +5,12 @@
  */
 import os from 'node:os';
 import { z } from 'zod';
+import { BLOB_SETTINGS, type BlobSettings, blobSettings } from './blob-settings.ts';
 import { LIMITS, type Limit, type LimitName, limitVariable } from './limits.ts';
+import { LOAD_SETTINGS } from './load-settings.ts';
+import { decimal, integer, type Setting, setting } from './setting.ts';
 
 const MIB = 1024 * 1024;
-
-export interface Setting {
-  readonly meaning: string;
-  /** As the environment would hold it; undefined where there is none. */
-  readonly fallback: string | undefined;
-  readonly schema: z.ZodType;
-}
-
-const integer = (least: number, most: number) =>
-  z
-    .string()
-    .regex(/^-?\d{1,15}$/, `expected a whole number from ${least} to ${most}`)
-    .transform(Number)
-    .refine((n) => n >= least && n <= most, `expected a whole number from ${least} to ${most}`);
-
-const decimal = (least: number, most: number) =>
-  z
-    .string()
-    .regex(/^\d{1,9}(\.\d{1,6})?$/, `expected a number from ${least} to ${most}`)
-    .transform(Number)
-    .refine((n) => n >= least && n <= most, `expected a number from ${least} to ${most}`);
-
-const setting = <S extends z.ZodType>(
-  fallback: string | undefined,
-  schema: S,
-  meaning: string,
-): { fallback: string | undefined; schema: S; meaning: string } => ({ fallback, schema, meaning });
 
 const cores = os.availableParallelism();
 
@@ -82,11 +58,6 @@ export const SETTINGS = {
     integer(1024, 64 * MIB),
     'Largest request body, in bytes.',
   ),
-  COFFERDAM_MAX_OPEN_JOBS: setting(
-    '200000',
-    integer(1, 100_000_000),
-    'Jobs waiting or running at once, in all; past it submissions are answered with 503.',
-  ),
   COFFERDAM_ENGINE: setting(
     'unix:///var/run/docker.sock',
     z.string().regex(/^(unix:\/\/\/.+|tcp:\/\/[^/]+)$/, 'expected unix:///path or tcp://host:port'),
@@ -100,7 +71,12 @@ export const SETTINGS = {
   COFFERDAM_POOL_READY: setting(
     undefined,
     integer(0, 1024).optional(),
-    'Sandboxes a worker keeps ready for each image in use. Without it, as many as slots.',
+    'Sandboxes a worker keeps ready for each image in use, at least. Without it, as many as slots.',
+  ),
+  COFFERDAM_POOL_MAX_READY: setting(
+    undefined,
+    integer(0, 1024).optional(),
+    'Sandboxes a worker keeps ready at most, however many jobs come. Without it, four for each slot, within a tenth of the memory.',
   ),
   COFFERDAM_POOL_MAX_AGE_MS: setting(
     '600000',
@@ -117,6 +93,8 @@ export const SETTINGS = {
     integer(MIB, 1024 * 1024 * MIB),
     'Bytes of one output stream, kept or not, past which a job ends with output_limit.',
   ),
+  ...LOAD_SETTINGS,
+  ...BLOB_SETTINGS,
 } as const satisfies Record<string, Setting>;
 
 /** The default and the ceiling of a limit are two settings. */
@@ -155,13 +133,20 @@ export interface Settings {
   readonly imagesFile: string | undefined;
   readonly defaultImage: string;
   readonly maxBodyBytes: number;
+  readonly tenantsFile: string | undefined;
+  readonly reservedSlots: number;
   readonly maxOpenJobs: number;
+  readonly maxTenantOpenJobs: number;
+  readonly maxRedisBytes: number;
+  readonly maxQueueAgeMs: number;
   readonly engine: string;
   readonly slots: number;
   readonly poolReady: number;
+  readonly poolMaxReady: number | undefined;
   readonly poolMaxAgeMs: number;
   readonly drainMs: number;
   readonly streamBytes: number;
+  readonly blobs: BlobSettings;
   readonly limits: Readonly<Record<LimitName, { default: number | undefined; ceiling: number }>>;
 }
 
@@ -178,6 +163,17 @@ const PREFIX = 'COFFERDAM_';
 const SECRET = ['COFFERDAM_DEV_KEY', 'COFFERDAM_REDIS_URL'];
 /** Read by the command line alone (services/cli): where the server is. */
 const CLIENT_VARIABLES = ['COFFERDAM_URL'];
+
+const leastReady = (is: Parsed): number =>
+  is.COFFERDAM_POOL_READY ?? Math.min(is.COFFERDAM_SLOTS, is.COFFERDAM_POOL_MAX_READY ?? Infinity);
+
+function faultsOfPool(is: Parsed): string[] {
+  const { COFFERDAM_POOL_READY: least = 0, COFFERDAM_POOL_MAX_READY: most = Infinity } = is;
+  if (least <= most) return [];
+  return [
+    `COFFERDAM_POOL_READY: expected at most COFFERDAM_POOL_MAX_READY (${most}); came ${least}`,
+  ];
+}
 
 /** Settings from an environment, or a SettingsError that lists everything wrong with it. */
 export function parseSettings(env: Readonly<Record<string, string | undefined>>): Settings {
@@ -211,10 +207,14 @@ export function parseSettings(env: Readonly<Record<string, string | undefined>>)
       return [name, { default: fallback, ceiling }];
     }),
   ) as Settings['limits'];
-  if (faults.length > 0) throw new SettingsError(faults);
-
   const is = values as Parsed;
-  return Object.freeze({
+  faults.push(...faultsOfPool(is));
+  if (faults.length > 0) throw new SettingsError(faults);
+  return settingsOf(is, limits);
+}
+
+const settingsOf = (is: Parsed, limits: Settings['limits']): Settings =>
+  Object.freeze({
     host: is.COFFERDAM_HOST,
     port: is.COFFERDAM_PORT,
     dataDir: is.COFFERDAM_DATA_DIR,
@@ -224,13 +224,19 @@ export function parseSettings(env: Readonly<Record<string, string | undefined>>)
     imagesFile: is.COFFERDAM_IMAGES,
     defaultImage: is.COFFERDAM_DEFAULT_IMAGE,
     maxBodyBytes: is.COFFERDAM_MAX_BODY_BYTES,
+    tenantsFile: is.COFFERDAM_TENANTS,
+    reservedSlots: is.COFFERDAM_RESERVED_SLOTS,
     maxOpenJobs: is.COFFERDAM_MAX_OPEN_JOBS,
+    maxTenantOpenJobs: is.COFFERDAM_MAX_TENANT_OPEN_JOBS,
+    maxRedisBytes: is.COFFERDAM_MAX_REDIS_BYTES,
+    maxQueueAgeMs: is.COFFERDAM_MAX_QUEUE_AGE_MS,
     engine: is.COFFERDAM_ENGINE,
     slots: is.COFFERDAM_SLOTS,
-    poolReady: is.COFFERDAM_POOL_READY ?? is.COFFERDAM_SLOTS,
+    poolReady: leastReady(is),
+    poolMaxReady: is.COFFERDAM_POOL_MAX_READY,
     poolMaxAgeMs: is.COFFERDAM_POOL_MAX_AGE_MS,
     drainMs: is.COFFERDAM_DRAIN_MS,
     streamBytes: is.COFFERDAM_STREAM_BYTES,
+    blobs: Object.freeze(blobSettings(is)),
     limits: Object.freeze(limits),
   });
-}
