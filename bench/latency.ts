@@ -2,20 +2,25 @@
  * How long one small job takes from its HTTP request to its result, one at a time, each with a ready sandbox of its
  * own. Beside it, in turn with it: `docker run` of the same command from the same image, as a process, which is what it
  * replaces; and the same command as a plain child process of Node, which is the floor.
+ *
+ * Then the same while nobody's work fills the bulk lane.
  */
-import { execFile } from 'node:child_process';
-import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { promisify } from 'node:util';
-import { type Caller, callerOf, startServer } from '../test/helpers/server.ts';
-import { percentile, type Report, type Row } from './report.ts';
+import type { Caller } from '../test/helpers/server.ts';
+import { cancelBatch, submitBatch, untilRunning } from './batches.ts';
+import type { Benchmark, Run } from './benchmark.ts';
+import { type Client, serve, untilPoolFull } from './cofferdam.ts';
+import { residentMb } from './memory.ts';
+import { dockerRun } from './peers/docker-run.ts';
+import { plainProcess } from './peers/plain-process.ts';
+import { atLeast, atMost, type Row, type Target } from './report.ts';
+import { median, percentile, TIME_COLUMNS, timeOf, timeRow } from './times.ts';
 
-const ROUNDS = 30;
 const WARM_UP = 3;
-const REFILL_WITHIN_MS = 20_000;
-const RUN_WITHIN_MS = 60_000;
-
-const execute = promisify(execFile);
+/** Between two jobs beside a full bulk lane: time for the pool, and so that they meet it in all its states. */
+const PAUSE_MS = 250;
+/** More than are run while they are wanted. */
+const BULK_JOBS = 1_000;
 
 interface Command {
   readonly title: string;
@@ -23,89 +28,99 @@ interface Command {
   readonly argv: readonly [string, ...string[]];
 }
 
-const COMMANDS: readonly Command[] = [
-  { title: 'true', image: 'base', argv: ['true'] },
-  { title: "python3 -c 'print(6*7)'", image: 'python', argv: ['python3', '-c', 'print(6*7)'] },
-];
+const TRUE: Command = { title: 'true', image: 'base', argv: ['true'] };
+const PYTHON: Command = {
+  title: "python3 -c 'print(6*7)'",
+  image: 'python',
+  argv: ['python3', '-c', 'print(6*7)'],
+};
+/** Half a second of processor time, whatever the machine. */
+const BURN = { image: 'python', script: 'import time\nwhile time.process_time() < 0.5: pass\n' };
 
-export async function latency(): Promise<Report> {
-  const server = await startServer({ COFFERDAM_LOG_LEVEL: 'info' });
-  try {
-    const api = callerOf(server);
-    const rows: Row[] = [];
-    for (const command of COMMANDS) rows.push(...(await measure(api, command)));
+export const latency: Benchmark = {
+  shows: 'one small job at a time over HTTP; beside docker run, and beside a full bulk lane',
+  limitMinutes: 6,
+  async measure(run) {
+    const rounds = run.isQuick ? 8 : 40;
+    const server = await serve(run);
+    const first = await measureCommand(server.api, TRUE, rounds);
+    const second = await measureCommand(server.api, PYTHON, rounds);
     await sleep(1_000);
-    const residentMb = residentBytes(server.pid) / 1024 / 1024;
+    const memory = residentMb(server.pid);
+    const lane = await measureBesideBulk(run, server);
     return {
-      name: 'latency',
-      unit: 'ms',
-      rows,
+      tables: [
+        { title: 'alone', columns: TIME_COLUMNS, rows: [...first.rows, ...second.rows] },
+        { title: 'beside bulk', columns: TIME_COLUMNS, rows: lane.rows },
+      ],
+      targets: [...first.targets, ...lane.targets],
       notes: [
-        `Resident memory of the server (API and worker in one process), idle: ${residentMb.toFixed(0)} MB.`,
-        `${ROUNDS} rounds; in each: docker run, one job, one plain process. Every job had a ready sandbox, used once.`,
+        `${rounds} rounds after ${WARM_UP} of warm-up; in each: docker run, one job, one plain process.`,
+        'Alone, every job found a ready sandbox, which was used once.',
+        `Resident memory of the server (API and worker in one process), idle: ${memory.toFixed(0)} MiB.`,
       ],
     };
-  } finally {
-    await server.stop();
-  }
-}
+  },
+};
 
-async function measure(api: Caller, { title, image, argv }: Command): Promise<Row[]> {
+async function measureCommand(
+  api: Caller,
+  { title, image, argv }: Command,
+  rounds: number,
+): Promise<{ rows: Row[]; targets: Target[] }> {
   const request = { image, command: [...argv] };
-  const times: Record<'job' | 'dockerRun' | 'plain', number[]> = {
-    job: [],
-    dockerRun: [],
-    plain: [],
-  };
-  const reference = `cofferdam-image/${image}:latest`;
-  const dockerArgs = ['run', '--rm', '--network', 'none', reference, ...argv];
-  const [name, ...args] = argv;
-  const program = `/usr/bin/${name}`; // the system's own, as in the image; not a version manager's
-
-  for (let round = -WARM_UP; round < ROUNDS; round++) {
-    const dockerRun = await timeOf(() => execute('docker', dockerArgs, { timeout: RUN_WITHIN_MS }));
-    await untilRefilled(api);
-    const job = await timeOf(() => api.run(request));
-    const plain = await timeOf(() => execute(program, args, { timeout: RUN_WITHIN_MS }));
+  const jobs: number[] = [];
+  const dockerRuns: number[] = [];
+  const plain: number[] = [];
+  for (let round = -WARM_UP; round < rounds; round++) {
+    const dockerRunMs = await timeOf(() => dockerRun(image, argv));
+    await untilPoolFull(api);
+    const jobMs = await timeOf(() => api.run(request));
+    const plainMs = await timeOf(() => plainProcess(argv));
     if (round < 0) continue;
-    times.job.push(job);
-    times.dockerRun.push(dockerRun);
-    times.plain.push(plain);
+    jobs.push(jobMs);
+    dockerRuns.push(dockerRunMs);
+    plain.push(plainMs);
   }
-  const p50 = (values: readonly number[]): number => percentile(values, 50);
-  const faster = p50(times.dockerRun) / p50(times.job);
-  const row = (what: string, values: readonly number[], note = ''): Row => ({
-    what: `${title}: ${what}`,
-    p50: p50(values),
-    p95: percentile(values, 95),
-    max: Math.max(...values),
-    note,
-  });
-  return [
-    row('job over HTTP', times.job, `${faster.toFixed(1)} × faster than docker run`),
-    row('docker run --rm --network none', times.dockerRun),
-    row('plain child process', times.plain, 'floor: no sandbox'),
-  ];
+  const faster = median(dockerRuns) / median(jobs);
+  return {
+    rows: [
+      timeRow(`${title}: job over HTTP`, jobs, `${faster.toFixed(1)} × faster than docker run`),
+      timeRow(`${title}: docker run --rm --network none`, dockerRuns),
+      timeRow(`${title}: plain child process`, plain, 'floor: no sandbox'),
+    ],
+    targets: [
+      atMost(`${title}: p50`, median(jobs), 8, ' ms'),
+      atMost(`${title}: p99`, percentile(jobs, 99), 30, ' ms'),
+      atLeast(`${title}: faster than docker run`, faster, 30, ' ×'),
+    ],
+  };
 }
 
-async function timeOf(act: () => Promise<unknown>): Promise<number> {
-  const startedAt = performance.now();
-  await act();
-  return performance.now() - startedAt;
+async function measureBesideBulk(
+  run: Run,
+  client: Client,
+): Promise<{ rows: Row[]; targets: Target[] }> {
+  const rounds = run.isQuick ? 20 : 100;
+  const series = async (): Promise<number[]> => {
+    const times: number[] = [];
+    for (let round = 0; round < rounds; round++) {
+      await sleep(PAUSE_MS);
+      times.push(await timeOf(() => client.api.run({ command: ['true'] })));
+    }
+    return times;
+  };
+  const idle = await series();
+  const batch = await submitBatch(client, { defaults: BURN }, BULK_JOBS, () => ({}));
+  await untilRunning(client, batch.id);
+  const loaded = await series();
+  await cancelBatch(client, batch.id);
+  const slower = percentile(loaded, 95) / percentile(idle, 95);
+  return {
+    rows: [
+      timeRow('true: bulk lane empty', idle),
+      timeRow('true: bulk lane full', loaded, `p95 ${slower.toFixed(1)} × that of the empty lane`),
+    ],
+    targets: [atMost('beside a full bulk lane: p95 over idle p95', slower, 3, ' ×')],
+  };
 }
-
-/** Nothing is being made or removed: the job measures its own way and not its predecessor's. */
-async function untilRefilled(api: Caller): Promise<void> {
-  const deadline = Date.now() + REFILL_WITHIN_MS;
-  while (Date.now() < deadline) {
-    const metrics = await (await api.send('/metrics')).text();
-    const figure = (state: string): number =>
-      Number(metrics.match(new RegExp(`cofferdam_pool_sandboxes{state="${state}"} (\\d+)`))?.[1]);
-    if (figure('creating') === 0 && figure('removing') === 0 && figure('ready') > 0) return;
-    await sleep(20);
-  }
-  throw new Error(`The pool was not full again within ${REFILL_WITHIN_MS} ms.`);
-}
-
-const residentBytes = (pid: number): number =>
-  Number(readFileSync(`/proc/${pid}/status`, 'utf8').match(/VmRSS:\s+(\d+) kB/)?.[1]) * 1024;

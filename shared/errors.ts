@@ -34,7 +34,7 @@ export const ERRORS = {
     status: 415,
     retryable: false,
     message: 'The body has a content type that this route does not read.',
-    remedy: 'Send `Content-Type: application/json`.',
+    remedy: 'Send a content type that /openapi.json names for the route.',
   },
   LIMIT_ABOVE_CEILING: {
     status: 422,
@@ -65,6 +65,54 @@ export const ERRORS = {
     retryable: false,
     message: 'The Idempotency-Key was used before with another request.',
     remedy: 'Use a new key for a new request.',
+  },
+  BATCH_CLOSED: {
+    status: 409,
+    retryable: false,
+    message: 'The batch takes no more jobs: its upload ended, or it was cancelled.',
+    remedy: 'Send further jobs as a new batch, with another Idempotency-Key.',
+  },
+  JOB_KEY_REUSED: {
+    status: 422,
+    retryable: false,
+    message: 'The key of a job was used before in this batch, for another job.',
+    remedy: 'Give each job of a batch a key of its own.',
+  },
+  LINE_TOO_LONG: {
+    status: 413,
+    retryable: false,
+    message: 'A line of the stream is longer than this server accepts.',
+    remedy: 'Send less in one line; put large files as blobs. /v1/info names the largest body.',
+  },
+  BLOB_UNKNOWN: {
+    status: 422,
+    retryable: false,
+    message: 'A file names a blob that is not here.',
+    remedy: 'Put the blob, then send the request again.',
+  },
+  BLOB_DIGEST_MISMATCH: {
+    status: 422,
+    retryable: false,
+    message: 'The bytes do not have the digest that they were sent under.',
+    remedy: 'Send the bytes under their own SHA-256.',
+  },
+  BLOB_QUOTA_EXCEEDED: {
+    status: 429,
+    retryable: true,
+    message: 'Your blobs would take more room than they may.',
+    remedy: 'Wait until unused blobs expire, or ask the operator for more.',
+  },
+  TOO_MANY_OPEN_JOBS: {
+    status: 429,
+    retryable: true,
+    message: 'You have as many jobs waiting or running as you may.',
+    remedy: 'Try again after the seconds in Retry-After.',
+  },
+  OVERLOADED: {
+    status: 503,
+    retryable: true,
+    message: 'The server has more work than it can take on.',
+    remedy: 'Try again after the seconds in Retry-After.',
   },
   UNAUTHENTICATED: {
     status: 401,
@@ -117,23 +165,37 @@ export interface ErrorContext {
   readonly detail?: string;
   /** Dotted path of the field at fault. */
   readonly field?: string;
+  /** Counted from 1. */
+  readonly line?: number;
+  readonly batch?: string;
   readonly retryAfterSeconds?: number;
   readonly cause?: unknown;
 }
 
 /** A refusal or failure with a row in the table. Everything else that is thrown is a defect, shown as INTERNAL. */
 export class AppError extends Error {
+  readonly #context: ErrorContext;
   readonly code: ErrorCode;
   readonly row: ErrorRow;
   readonly field: string | undefined;
+  readonly line: number | undefined;
+  readonly batch: string | undefined;
   readonly retryAfterSeconds: number | undefined;
 
   constructor(code: ErrorCode, context: ErrorContext = {}) {
     super(context.detail ?? ERRORS[code].message, { cause: context.cause });
+    this.#context = context;
     this.name = 'AppError';
     this.code = code;
     this.row = ERRORS[code];
     this.field = context.field;
+    this.line = context.line;
+    this.batch = context.batch;
     this.retryAfterSeconds = context.retryAfterSeconds;
+  }
+
+  /** The same error, with more known about it. */
+  with(more: ErrorContext): AppError {
+    return new AppError(this.code, { ...this.#context, detail: this.message, ...more });
   }
 }

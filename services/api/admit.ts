@@ -1,13 +1,18 @@
 /** The only road into the queue: request → spec → record → queue. The record comes first; a sweep mends what follows. */
 import { createHash, randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
+import type { Tenants } from '../../shared/config/tenants.ts';
+import type { Lane } from '../../shared/contract/lane.ts';
 import type { JobRequest } from '../../shared/contract/request.ts';
 import { AppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
-import { admissionReloads, admitJob } from '../../shared/queue/admit.ts';
+import { admissionReloads, admitJob, type NewJob, type Share } from '../../shared/queue/admit.ts';
+import type { Entrance } from '../../shared/queue/entrance.ts';
+import { costOf } from '../../shared/queue/fair-share.ts';
 import type { Caller } from './auth.ts';
-import type { Entrance } from './entrance.ts';
+import type { Blobs } from './blobs.ts';
 import { type Rules, resolve } from './policy/resolve.ts';
+import type { Pressure } from './pressure.ts';
 
 /** Beside its own time, what one start takes at most: making a sandbox, reporting, settling. */
 const START_OVERHEAD_MS = 120_000;
@@ -29,75 +34,155 @@ export interface Accepted {
   readonly isRepeated: boolean;
 }
 
-export type Admit = (submission: Submission) => Promise<Accepted>;
+export interface Admit {
+  job(submission: Submission): Promise<Accepted>;
+  /** A request as it will be recorded, with its blobs told to live; refused with an AppError. */
+  prepare(id: string, caller: Caller, request: JobRequest, lane: Lane): Promise<NewJob>;
+  shareOf(caller: Caller): Share;
+}
 
-const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
+export const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
 
 /** 128 random bits: not to be guessed. Neither ':' nor digits alone, which the queue refuses. */
 export const newJobId = (): string => `job_${randomBytes(16).toString('hex')}`;
 
-export function createAdmit(options: {
-  redis: Redis;
-  entrance: Entrance;
-  rules: Rules;
-  maxOpenJobs: number;
-  onAccepted: () => void;
-  log: Log;
-}): Admit {
+export const queueFull = (): AppError =>
+  new AppError('QUEUE_FULL', { retryAfterSeconds: RETRY_AFTER_SECONDS });
+
+export const tenantFull = ({ maxOpenJobs }: Share): AppError =>
+  new AppError('TOO_MANY_OPEN_JOBS', {
+    retryAfterSeconds: RETRY_AFTER_SECONDS,
+    detail: `expected at most ${maxOpenJobs} jobs waiting or running`,
+  });
+
+export interface AdmitOptions {
+  readonly redis: Redis;
+  readonly entrance: Entrance;
+  readonly blobs: Blobs;
+  readonly pressure: Pressure;
+  readonly rules: Rules;
+  readonly tenants: Tenants;
+  readonly maxOpenJobs: number;
+  readonly onAccepted: (jobs: number) => void;
+  readonly log: Log;
+}
+
+export function createAdmit(options: AdmitOptions): Admit {
   const { redis, entrance, rules, log } = options;
+  const turns = createTurns();
   let fullUntilMs = 0;
-  return async ({ id, caller, request, idempotencyKey, replyTo }) => {
+
+  const shareOf: Admit['shareOf'] = ({ tenant }) => {
+    const {
+      weight = 1,
+      maxOpenJobs = 0,
+      maxRunningJobs = null,
+    } = options.tenants.get(tenant) ?? {};
+    return { cost: costOf(weight), maxOpenJobs, maxRunningJobs };
+  };
+
+  const prepare: Admit['prepare'] = async (id, caller, request, lane) => {
     const { spec, expiresInMs, retainMs } = resolve(request, rules);
-    const acceptedAtMs = Date.now();
-    const reloads = admissionReloads();
-    const recorded = admitJob(redis, {
+    const budgetMs = spec.timeoutMs + START_OVERHEAD_MS;
+    await options.blobs.requireForJob({ caller, spec, lastStartInMs: expiresInMs + budgetMs });
+    return {
       id,
-      tenant: caller.tenant,
+      lane,
       spec: JSON.stringify(spec),
       image: spec.image,
       runtime: spec.runtime,
       labels: request.labels ?? {},
-      acceptedAtMs,
-      expiresAtMs: acceptedAtMs + expiresInMs,
+      expiresAtMs: Date.now() + expiresInMs,
       retainMs,
-      budgetMs: spec.timeoutMs + START_OVERHEAD_MS,
-      replyTo,
-      idempotency:
-        idempotencyKey === undefined
-          ? null
-          : { key: sha256(idempotencyKey), body: sha256(JSON.stringify(request)) },
-      maxOpenJobs: options.maxOpenJobs,
-      forgetBeforeMs:
-        acceptedAtMs - rules.limits.expiresInMs.ceiling - rules.limits.retainMs.ceiling,
-    });
-    // On one connection the record is written first. Where nothing will refuse it, the way into the queue goes right
-    // behind, and one flush brings both to disk; should it be refused all the same, a worker ignores the bare id.
-    const isSure = idempotencyKey === undefined && acceptedAtMs > fullUntilMs;
-    const early = isSure ? entrance.add(id) : undefined;
-    early?.catch(() => {});
-    const admitted = await recorded;
-    switch (admitted.kind) {
-      case 'repeated':
-        return { id: admitted.id, isRepeated: true };
-      case 'key_reused':
-        throw new AppError('IDEMPOTENCY_KEY_REUSED', { field: 'Idempotency-Key' });
-      case 'full':
-        fullUntilMs = Date.now() + RETRY_AFTER_SECONDS * 1000;
-        throw new AppError('QUEUE_FULL', { retryAfterSeconds: RETRY_AFTER_SECONDS });
-      case 'accepted':
-        break;
-      default:
-        admitted satisfies never;
-    }
-    // From here on the job is accepted: a failure only delays it, until the sweep puts it into the queue.
-    try {
-      await (early ?? entrance.add(id));
-      // Where the record came second, a worker may have dropped the bare id: the mark stays, and the sweep mends it.
-      if (early === undefined || admissionReloads() === reloads) entrance.entered(id);
-    } catch (error) {
-      log.warn({ err: error, job: id }, 'left to the sweep: not enqueued');
-    }
-    options.onAccepted();
-    return { id, isRepeated: false };
+      budgetMs,
+    };
+  };
+
+  return {
+    prepare,
+    shareOf,
+    async job({ id, caller, request, idempotencyKey, replyTo }) {
+      const { tenant } = caller;
+      const lane = request.lane ?? 'interactive';
+      options.pressure.require(lane);
+      const job = await prepare(id, caller, request, lane);
+      const share = shareOf(caller);
+      const acceptedAtMs = Date.now();
+      const reloads = admissionReloads();
+      const recorded = admitJob(redis, {
+        ...job,
+        tenant,
+        share,
+        acceptedAtMs,
+        replyTo,
+        idempotency:
+          idempotencyKey === undefined
+            ? null
+            : { key: sha256(idempotencyKey), body: sha256(JSON.stringify(request)) },
+        maxOpenJobs: options.maxOpenJobs,
+        forgetBeforeMs:
+          acceptedAtMs - rules.limits.expiresInMs.ceiling - rules.limits.retainMs.ceiling,
+      });
+      // On one connection the record is written first. Where nothing will refuse it and its turn is known, the way into
+      // the queue goes right behind, and one flush brings both to disk; should it be refused all the same, a worker
+      // ignores the bare id.
+      const isSure = idempotencyKey === undefined && acceptedAtMs > fullUntilMs;
+      const isFirst = isSure && turns.tryFirst(lane, tenant);
+      const early = isFirst ? entrance.add([{ id, lane, priority: 1 }]) : undefined;
+      early?.catch(() => {});
+      const admitted = await recorded.finally(() => isFirst && turns.answered(lane, tenant));
+      switch (admitted.kind) {
+        case 'repeated':
+          return { id: admitted.id, isRepeated: true };
+        case 'key_reused':
+          throw new AppError('IDEMPOTENCY_KEY_REUSED', { field: 'Idempotency-Key' });
+        case 'full':
+          fullUntilMs = Date.now() + RETRY_AFTER_SECONDS * 1000;
+          throw queueFull();
+        case 'tenant_full':
+          throw tenantFull(share);
+        case 'accepted':
+          break;
+        default:
+          admitted satisfies never;
+      }
+      const entry = { id, lane, priority: admitted.priority };
+      turns.learn(lane, tenant, admitted.ahead);
+      // From here on the job is accepted: a failure only delays it, until the sweep puts it into the queue.
+      try {
+        await (early ?? entrance.add([entry]));
+        // Where the record came second, a worker may have dropped the bare id: the mark stays, and the sweep mends it.
+        if (early === undefined || admissionReloads() === reloads) entrance.entered([entry]);
+      } catch (error) {
+        log.warn({ err: error, job: id }, 'left to the sweep: not enqueued');
+      }
+      options.onAccepted(1);
+      return { id, isRepeated: false };
+    },
+  };
+}
+
+/** A tenant that was ahead of its turn is not sent to the front again for so long. */
+const AHEAD_MS = 1_000;
+
+/**
+ * Which tenants have nothing waiting, as far as this process knows: their next job is the lane's next, whatever the
+ * lane's time is. It may err by one job a tenant and process: each answer of Redis says how it was.
+ */
+function createTurns() {
+  const notBefore = new Map<string, number>();
+  const underWay = new Set<string>();
+  const nameOf = (lane: Lane, tenant: string): string => `${lane} ${tenant}`;
+  return {
+    tryFirst(lane: Lane, tenant: string): boolean {
+      const name = nameOf(lane, tenant);
+      if (underWay.has(name) || Date.now() < (notBefore.get(name) ?? 0)) return false;
+      underWay.add(name);
+      return true;
+    },
+    answered: (lane: Lane, tenant: string): boolean => underWay.delete(nameOf(lane, tenant)),
+    learn(lane: Lane, tenant: string, ahead: number): void {
+      if (ahead > 0) notBefore.set(nameOf(lane, tenant), Date.now() + AHEAD_MS);
+    },
   };
 }

@@ -61,6 +61,8 @@ export function problemOf(error: AppError, requestId: string): Problem {
     // A defect's own message may hold what is nobody's business.
     detail: error.code === 'INTERNAL' ? error.row.message : error.message,
     ...(error.field === undefined ? {} : { field: error.field }),
+    ...(error.line === undefined ? {} : { line: error.line }),
+    ...(error.batch === undefined ? {} : { batch: error.batch }),
     retryable: error.row.retryable,
     remedy: error.row.remedy,
     requestId,

@@ -5,6 +5,7 @@ import type { JobState } from '../../shared/contract/result.ts';
 import { AppError } from '../../shared/errors.ts';
 import { cancelRunning } from '../../shared/queue/cancel.ts';
 import { openJobView } from '../../shared/queue/end-without-run.ts';
+import type { Entrance } from '../../shared/queue/entrance.ts';
 import { type JobRecord, readRecord, readRecords } from '../../shared/queue/job-record.ts';
 import { keys } from '../../shared/queue/keys.ts';
 import { settleWithoutRun } from '../../shared/queue/settle-without-run.ts';
@@ -42,7 +43,8 @@ export interface Jobs {
   artifactPaths(caller: Caller, id: string): Promise<string[]>;
 }
 
-export function createJobs({ redis, results }: { redis: Redis; results: Results }): Jobs {
+export function createJobs(options: { redis: Redis; results: Results; entrance: Entrance }): Jobs {
+  const { redis, results, entrance } = options;
   const ownRecord = async (caller: Caller, id: string): Promise<JobRecord> => {
     const record = await readRecord(redis, id);
     if (record === undefined || record.tenant !== caller.tenant) throw new AppError('NOT_FOUND');
@@ -71,7 +73,8 @@ export function createJobs({ redis, results }: { redis: Redis; results: Results 
       const record = await ownRecord(caller, id);
       if (record.state === 'queued') {
         const outcome = { kind: 'cancelled', by: 'caller' } as const;
-        await settleWithoutRun(redis, { id, record, outcome });
+        const { released } = await settleWithoutRun(redis, { id, record, outcome });
+        entrance.release(released);
       }
       // It may have started meanwhile, or have been running all along.
       await cancelRunning(redis, id, 'caller');

@@ -20,7 +20,7 @@ import type { Server } from './routes/server-types.ts';
 
 /* What a slow or hostile client may hold. */
 const HEADERS_TIMEOUT_MS = 10_000;
-const REQUEST_TIMEOUT_MS = 30_000;
+const BODY_TIMEOUT_MS = 30_000;
 const KEEP_ALIVE_MS = 65_000;
 const CHECK_CONNECTIONS_MS = 5_000;
 const MAX_HEADER_BYTES = 8_192;
@@ -41,7 +41,7 @@ const newServer = (options: ServerOptions): Server =>
     loggerInstance: options.log as FastifyBaseLogger,
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: options.maxBodyBytes,
-    requestTimeout: REQUEST_TIMEOUT_MS,
+    requestTimeout: 0, // bodies have a limit of their own below: those that stream may take long
     keepAliveTimeout: KEEP_ALIVE_MS,
     return503OnClosing: false,
     forceCloseConnections: 'idle',
@@ -62,6 +62,7 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
   server.server.maxConnections = MAX_CONNECTIONS;
 
   readJsonBodies(server);
+  limitBodyTime(server);
   server.setValidatorCompiler<z.ZodType>(({ schema }) => (input) => {
     const parsed = schema.safeParse(input);
     return parsed.success ? { value: parsed.data } : { error: requestInvalid(parsed.error, input) };
@@ -126,6 +127,18 @@ function readJsonBodies(server: Server): void {
       done(new AppError('BODY_NOT_JSON', { detail: 'expected UTF-8, came other bytes' }));
     },
   );
+}
+
+/** A body that is held in memory has to come within a time; one that streams, only without a long pause. */
+function limitBodyTime(server: Server): void {
+  server.addHook('preParsing', async (request, _reply, body) => {
+    // Without a body there is none to wait for.
+    if (request.routeOptions.config.isStream || request.raw.complete) return;
+    const late = new AppError('REQUEST_TIMEOUT');
+    const timer = setTimeout(() => body.emit('error', late), BODY_TIMEOUT_MS);
+    body.once('end', () => clearTimeout(timer));
+    body.once('close', () => clearTimeout(timer));
+  });
 }
 
 const pathOf = (request: FastifyRequest): string => request.url.split('?')[0] ?? '';

@@ -1,9 +1,10 @@
-/** What the command line says to a server: where it is, a job and its result, an artifact. */
+/** What the command line says to a server: where it is, a job, its events and its result, an artifact. */
 import { readFileSync } from 'node:fs';
 import { parseSettings } from '../../shared/config/settings.ts';
 import type { JobRequestInput } from '../../shared/contract/request.ts';
 import type { JobResult } from '../../shared/contract/result.ts';
 import { keyFile, serverUrl } from '../api/config.ts';
+import { type ReceivedEvent, readEvents } from './sse.ts';
 
 export interface Connection {
   readonly url: string;
@@ -13,10 +14,19 @@ export interface Connection {
 const WAIT_SECONDS = 60;
 /** On top of a wait, what an answer may take before the server is held for gone. */
 const ANSWER_GRACE_MS = 15_000;
+/** An event stream is never silent for long: after three heartbeats that did not come, its connection is gone. */
+const SILENCE_MS = 45_000;
 
 /** The server refused or failed; the message is for a person. */
 export class ServerError extends Error {
   override readonly name = 'ServerError';
+  /** Whether the same request may succeed later. */
+  readonly isRetryable: boolean;
+
+  constructor(message: string, options: { cause?: unknown; isRetryable?: boolean } = {}) {
+    super(message, options.cause === undefined ? {} : { cause: options.cause });
+    this.isRetryable = options.isRetryable ?? false;
+  }
 }
 
 /** COFFERDAM_URL, else the address of the settings; the key from the settings, else from the data folder. */
@@ -35,51 +45,150 @@ export function connectionFrom(env: Readonly<Record<string, string | undefined>>
   }
 }
 
-async function call(
+interface Call {
+  readonly method: string;
+  readonly body?: string | Uint8Array;
+  readonly headers?: Record<string, string>;
+  readonly waitSeconds?: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What could not be sent or read because of the connection. */
+function lostConnection(url: string, cause: unknown): ServerError {
+  const why = cause instanceof Error && cause.cause instanceof Error ? cause.cause.message : cause;
+  return new ServerError(`No answer from ${url} (${why}). Is \`npm start\` running?`, {
+    cause,
+    isRetryable: true,
+  });
+}
+
+/** The answer once its head is there; `signal` then still ends its body. */
+async function send(
   { url, key }: Connection,
   path: string,
-  init: { method: string; body?: string; headers?: Record<string, string>; waitSeconds?: number },
+  { headers, signal, ...init }: Omit<Call, 'waitSeconds'> & { signal: AbortSignal },
 ): Promise<Response> {
-  const { waitSeconds = 0, headers, ...rest } = init;
   let response: Response;
   try {
     response = await fetch(url + path, {
-      ...rest,
+      ...init,
       headers: { Authorization: `Bearer ${key}`, ...headers },
-      signal: AbortSignal.timeout(waitSeconds * 1000 + ANSWER_GRACE_MS),
+      signal,
     });
   } catch (cause) {
-    const why =
-      cause instanceof Error && cause.cause instanceof Error ? cause.cause.message : cause;
-    throw new ServerError(`No answer from ${url} (${why}). Is \`npm start\` running?`, { cause });
+    throw lostConnection(url, cause);
   }
   if (response.ok) return response;
-  const problem = (await response.json().catch(() => ({}))) as Record<string, string>;
+  const problem = (await response.json().catch(() => ({}))) as Record<string, string | boolean>;
   throw new ServerError(
     `${problem.code ?? response.status}: ${problem.detail ?? response.statusText}. ${problem.remedy ?? ''}`,
+    { isRetryable: problem.retryable === true },
   );
 }
 
-/** Submits a job and returns its result, however long it takes. */
-export async function submitAndWait(
+function call(server: Connection, path: string, init: Call): Promise<Response> {
+  const { waitSeconds = 0, signal, ...rest } = init;
+  const late = AbortSignal.timeout(waitSeconds * 1000 + ANSWER_GRACE_MS);
+  return send(server, path, { ...rest, signal: signal ? AbortSignal.any([signal, late]) : late });
+}
+
+/** Submits a job: its result if it ended within the wait, else the open job. */
+export async function submit(
   server: Connection,
   request: JobRequestInput,
+  { waitSeconds, signal }: { waitSeconds: number; signal?: AbortSignal },
 ): Promise<JobResult> {
   const response = await call(server, '/v1/jobs', {
     method: 'POST',
     body: JSON.stringify(request),
-    headers: { 'Content-Type': 'application/json', Prefer: `wait=${WAIT_SECONDS}` },
-    waitSeconds: WAIT_SECONDS,
+    headers: { 'Content-Type': 'application/json', Prefer: `wait=${waitSeconds}` },
+    waitSeconds,
+    signal,
   });
-  let result = (await response.json()) as JobResult;
+  return (await response.json()) as JobResult;
+}
+
+/** The result of an open job, however long it takes. */
+export async function waitFor(
+  server: Connection,
+  job: JobResult,
+  signal?: AbortSignal,
+): Promise<JobResult> {
+  let result = job;
   while (result.state !== 'done') {
     const next = await call(server, `/v1/jobs/${result.id}?wait=${WAIT_SECONDS}`, {
       method: 'GET',
       waitSeconds: WAIT_SECONDS,
+      signal,
     });
     result = (await next.json()) as JobResult;
   }
   return result;
+}
+
+/** Submits a job and returns its result. `onAccepted` hears its id as soon as it is known. */
+export async function submitAndWait(
+  server: Connection,
+  request: JobRequestInput,
+  options: { signal?: AbortSignal; onAccepted?: (id: string) => void } = {},
+): Promise<JobResult> {
+  const job = await submit(server, request, { waitSeconds: WAIT_SECONDS, ...options });
+  options.onAccepted?.(job.id);
+  return waitFor(server, job, options.signal);
+}
+
+export async function cancelJob(server: Connection, id: string): Promise<void> {
+  await call(server, `/v1/jobs/${id}`, { method: 'DELETE' });
+}
+
+/** The events of a job from one connection. Ends when the server ends them, throws when the connection is lost. */
+export async function* openEvents(
+  server: Connection,
+  id: string,
+  { lastId, signal }: { lastId: string | undefined; signal: AbortSignal },
+): AsyncGenerator<ReceivedEvent> {
+  const silent = new AbortController();
+  const silence = setTimeout(() => silent.abort(), SILENCE_MS);
+  try {
+    const response = await send(server, `/v1/jobs/${encodeURIComponent(id)}/events`, {
+      method: 'GET',
+      headers: lastId === undefined ? {} : { 'Last-Event-ID': lastId },
+      signal: AbortSignal.any([signal, silent.signal]),
+    });
+    yield* readEvents(heard(server.url, response, () => silence.refresh()));
+  } finally {
+    clearTimeout(silence);
+    silent.abort();
+  }
+}
+
+async function* heard(
+  url: string,
+  { body }: Response,
+  onHeard: () => void,
+): AsyncGenerator<Uint8Array> {
+  const reader = body?.getReader();
+  for (;;) {
+    const read = await reader?.read().catch((cause: unknown) => {
+      throw lostConnection(url, cause);
+    });
+    if (read === undefined || read.done) return;
+    onHeard();
+    yield read.value;
+  }
+}
+
+/** Sends content under its name; the server keeps one of each. */
+export async function sendBlob(
+  server: Connection,
+  blob: string,
+  content: Uint8Array,
+): Promise<void> {
+  await call(server, `/v1/blobs/${blob}`, {
+    method: 'PUT',
+    body: content,
+    headers: { 'Content-Type': 'application/octet-stream' },
+  });
 }
 
 export async function fetchArtifact(server: Connection, url: string): Promise<Buffer> {

@@ -1,6 +1,6 @@
 /**
- * `cofferdam exec`: one job, as if its program ran here. Prints its stdout and stderr, saves its artifacts, and exits as it
- * did; where it has no exit code of its own, the code and a line on stderr say why.
+ * `cofferdam exec`: one job, as if its program ran here. Prints its stdout and stderr as they come, saves its artifacts, and
+ * exits as it did; where it has no exit code of its own, the code and a line on stderr say why. ^C cancels the job.
  */
 import { isUtf8 } from 'node:buffer';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -8,7 +8,17 @@ import path from 'node:path';
 import type { JobRequestInput } from '../../shared/contract/request.ts';
 import type { JobResult, Outcome } from '../../shared/contract/result.ts';
 import { signalNumber } from '../../shared/linux.ts';
-import { type Connection, fetchArtifact, ServerError, submitAndWait } from './client.ts';
+import {
+  type Connection,
+  cancelJob,
+  fetchArtifact,
+  ServerError,
+  submit,
+  submitAndWait,
+} from './client.ts';
+import { followJob } from './follow.ts';
+import { listenForInterruption } from './interruption.ts';
+import { createPrinter, PipeClosedError } from './printer.ts';
 
 export interface ExecOptions {
   readonly image?: string;
@@ -119,31 +129,75 @@ export function requestOf(command: readonly string[], options: ExecOptions): Job
   };
 }
 
+/** A job that ends within this is one request; a longer one is followed from there on. */
+const SHORT_SECONDS = 1;
+
+interface Running {
+  readonly server: Connection;
+  readonly request: JobRequestInput;
+  readonly signal: AbortSignal;
+  readonly onAccepted: (id: string) => void;
+}
+
 /** Runs one command and returns the exit code for this process. */
 export async function runExec(
   server: Connection,
   command: readonly string[],
   options: ExecOptions,
 ): Promise<number> {
-  const result = await submitAndWait(server, requestOf(command, options));
-  if (options.json) {
-    process.stdout.write(`${JSON.stringify(result, null, 2)}\n`);
-  } else {
-    process.stdout.write(Buffer.from(result.stdout, result.stdoutEncoding));
-    process.stderr.write(Buffer.from(result.stderr, result.stderrEncoding));
-    const why = explain(result.outcome);
-    if (why !== undefined) process.stderr.write(`cofferdam: ${why}\n`);
-    if (result.isTruncated) {
-      process.stderr.write(
-        `cofferdam: output was cut: ${result.stdoutBytes} bytes of stdout, ${result.stderrBytes} of stderr were written\n`,
-      );
-    }
+  const request = requestOf(command, options);
+  const interruption = listenForInterruption();
+  let id: string | undefined;
+  const onAccepted = (accepted: string): void => {
+    id = accepted;
+  };
+  const running: Running = { server, request, signal: interruption.signal, onAccepted };
+  try {
+    const result = options.json ? await runQuietly(running) : await runAloud(running);
+    await saveArtifacts(server, result, options.output);
+    return exitCodeFor(result);
+  } catch (error) {
+    const exitCode = error instanceof PipeClosedError ? error.exitCode : interruption.exitCode();
+    if (exitCode === undefined) throw error;
+    // Without an id yet: the server cancels the job whose client goes while it waits.
+    if (id !== undefined) await cancelJob(server, id).catch(sayNotCancelled);
+    return exitCode;
+  } finally {
+    interruption.release();
   }
+}
+
+const sayNotCancelled = (error: Error): void => {
+  process.stderr.write(`cofferdam: the job may go on: ${error.message}\n`);
+};
+
+async function runQuietly({ server, request, ...options }: Running): Promise<JobResult> {
+  const result = await submitAndWait(server, request, options);
+  process.stdout.write(`${JSON.stringify(result, null, 2)}\n`);
+  return result;
+}
+
+async function runAloud({ server, request, signal, onAccepted }: Running): Promise<JobResult> {
+  const printer = createPrinter();
+  let result = await submit(server, request, { waitSeconds: SHORT_SECONDS, signal });
+  onAccepted(result.id);
+  if (result.state === 'done') await printer.whole(result);
+  else result = await followJob(server, result.id, { sink: printer, signal });
+  const why = explain(result.outcome);
+  if (why !== undefined) process.stderr.write(`cofferdam: ${why}\n`);
+  if (result.isTruncated) {
+    process.stderr.write(
+      `cofferdam: output was cut: ${result.stdoutBytes} bytes of stdout, ${result.stderrBytes} of stderr were written\n`,
+    );
+  }
+  return result;
+}
+
+async function saveArtifacts(server: Connection, result: JobResult, folder: string): Promise<void> {
   for (const artifact of result.artifacts) {
-    const target = path.join(options.output, artifact.path);
+    const target = path.join(folder, artifact.path);
     mkdirSync(path.dirname(target), { recursive: true });
     writeFileSync(target, await fetchArtifact(server, artifact.url));
     process.stderr.write(`cofferdam: saved ${target} (${artifact.bytes} bytes)\n`);
   }
-  return exitCodeFor(result);
 }

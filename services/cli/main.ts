@@ -4,9 +4,12 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { Command } from 'commander';
 import { packageRoot } from '../../shared/images.ts';
+import { addBatchCommands } from './batch-commands.ts';
+import { putBlob } from './blob.ts';
 import { connectionFrom } from './client.ts';
 import { examine, showFindings } from './doctor.ts';
 import { type ExecOptions, runExec } from './exec.ts';
+import { runLogs } from './logs.ts';
 import { isWorkerAlive, runApi, runServe, runWorker } from './processes.ts';
 
 const { version } = JSON.parse(readFileSync(path.join(packageRoot, 'package.json'), 'utf8')) as {
@@ -65,10 +68,39 @@ Example:
   cofferdam exec --image python --file a.py --collect 'out/*' -- python3 a.py
 
 Exit codes: the program's own; 128+n when signal n ended it; 124 timed out; 137 out of memory;
-126, 127 could not be executed or found; 125 no verdict (lost, cancelled, expired); 1 refused.`,
+126, 127 could not be executed or found; 125 no verdict (lost, cancelled, expired); 130 ^C, which cancels the job;
+1 refused.`,
   )
   .action(async (command: string[], options: ExecOptions) => {
     process.exitCode = await runExec(connectionFrom(process.env), command, options);
+  });
+
+addBatchCommands(program, () => connectionFrom(process.env));
+
+program
+  .command('blob')
+  .description('content that many jobs share')
+  .command('put')
+  .description('send a file, and print the name that jobs use for it')
+  .argument('<file>', 'the file')
+  .addHelpText(
+    'after',
+    `
+Example:
+  cofferdam blob put harness.tar   # prints sha256:…, for {"files": [{"path": "h.tar", "blob": "sha256:…"}]}`,
+  )
+  .action(async (file: string) => {
+    process.stdout.write(`${await putBlob(connectionFrom(process.env), file)}\n`);
+  });
+
+program
+  .command('logs')
+  .description('print what a job has written')
+  .argument('<id>', 'the id of the job')
+  .option('-f, --follow', 'until its end, and exit as exec would')
+  .action(async (id: string, options: { follow?: boolean }) => {
+    const follow = options.follow ?? false;
+    process.exitCode = await runLogs(connectionFrom(process.env), id, { follow });
   });
 
 program

@@ -4,13 +4,18 @@
  */
 import type { Redis } from 'ioredis';
 import type { Outcome } from '../../shared/contract/result.ts';
-import { type JobSpec, jobSpec } from '../../shared/contract/spec.ts';
+import { type JobSpec, parseSpec } from '../../shared/contract/spec.ts';
 import type { Log } from '../../shared/log.ts';
 import { type Begun, beginJob, handBackJob } from '../../shared/queue/begin.ts';
+import type { Entrance } from '../../shared/queue/entrance.ts';
 import { type JobRecord, readRecord } from '../../shared/queue/job-record.ts';
 import { MAX_STARTS } from '../../shared/queue/options.ts';
+import type { Settled, SettledAs } from '../../shared/queue/settle.ts';
 import { settleWithoutRun } from '../../shared/queue/settle-without-run.ts';
+import { type BlobCache, BlobUnreachableError, BlobUnusableError } from './blob-cache.ts';
 import { createDeadline, type Deadline, type EndCause } from './deadline.ts';
+import type { LiveOutputs } from './live.ts';
+import { mayBeReused } from './outcome.ts';
 import { type Leases, type Run, runJob } from './run-job.ts';
 import { SandboxUnavailableError } from './sandbox/sandbox.ts';
 import { settle } from './settle.ts';
@@ -25,7 +30,11 @@ export interface AttemptsOptions {
   readonly worker: string;
   readonly streamBytes: number;
   readonly leases: Leases;
+  readonly blobs: BlobCache;
+  /** Puts into the queue what a settlement let in. */
+  readonly release: Entrance['release'];
   readonly log: Log;
+  readonly live: LiveOutputs;
   readonly onDone: (outcome: Outcome) => void;
 }
 
@@ -44,6 +53,7 @@ const ENDED: Next = { kind: 'ended' };
 export class Attempts {
   readonly #options: AttemptsOptions;
   readonly #running = new Map<string, Deadline>();
+  readonly #settling = new Set<Promise<void>>();
 
   constructor(options: AttemptsOptions) {
     this.#options = options;
@@ -59,13 +69,21 @@ export class Attempts {
     this.#running.get(id)?.end(cause);
   }
 
+  /** Resolves once every end that was sent to Redis has arrived there. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#settling);
+  }
+
   /** One start of a job, unless it is not wanted any more. */
   async attempt(id: string): Promise<Next> {
     const { redis, worker } = this.#options;
     const begun = await beginJob(redis, { id, nowMs: Date.now(), worker });
     switch (begun.kind) {
       case 'not_wanted':
+      case 'parked':
         return ENDED;
+      case 'cancelled':
+        return this.#giveUp(id, begun.record, { kind: 'cancelled', by: 'caller' });
       case 'expired':
         return this.#giveUp(id, begun.record, { kind: 'expired' });
       case 'exhausted':
@@ -96,22 +114,28 @@ export class Attempts {
     const { leases, streamBytes } = this.#options;
     const deadline = createDeadline();
     this.#running.set(id, deadline);
+    const watcher = this.#options.live.watch(id, begun);
     try {
-      const run = await runJob(spec, { leases, deadline, streamBytes });
+      const { tenant } = begun.record;
+      const blobs = await this.#options.blobs.contentsOf(tenant, spec.files);
+      const run = await runJob({ spec, tenant }, { leases, deadline, streamBytes, blobs, watcher });
       try {
         return await this.#conclude(id, begun, { spec, run, cause: deadline.cause });
       } finally {
-        leases.retire(run.sandbox);
+        const evidence = { ...run.execution, cause: deadline.cause };
+        leases.retire(run.sandbox, { isReusable: mayBeReused(run.outcome, evidence) });
       }
     } catch (error) {
-      if (!(error instanceof SandboxUnavailableError)) throw error;
+      if (!isBeforeRun(error)) throw error;
       if (deadline.cause?.kind === 'cancelled') {
         return await this.#giveUp(id, begun.record, deadline.cause, begun.start);
       }
+      if (error instanceof BlobUnusableError) return await this.#refuse(id, begun, error);
       return await this.#postpone(id, begun, error);
     } finally {
       deadline.clear();
       this.#running.delete(id);
+      watcher.close();
     }
   }
 
@@ -131,7 +155,7 @@ export class Attempts {
         return cause?.kind === 'draining' ? { kind: 'hand_back', afterMs: 0 } : { kind: 'again' };
       }
     }
-    const settled = await settle(redis, {
+    const settling = settle(redis, {
       id,
       record: begun.record,
       start: begun.start,
@@ -142,15 +166,31 @@ export class Attempts {
       outcome,
       finishedAtMs: Date.now(),
     });
-    if (settled === 'settled') this.#options.onDone(outcome);
-    log.info({ outcome: outcome.kind, settled, sandbox: sandbox.id.slice(0, 12) }, 'job ended');
+    const concluded = settling.then((settled) => {
+      const as = this.#onSettled(settled, outcome);
+      log.info(
+        { outcome: outcome.kind, settled: as, sandbox: sandbox.id.slice(0, 12) },
+        'job ended',
+      );
+    });
+    // What the queue is told next goes over the same connection, behind the end: nobody need wait for it here. Not so
+    // with artifacts, which take more than one round trip.
+    if (execution.artifacts.length > 0) await concluded;
+    else this.#settleBehind(id, concluded);
     return ENDED;
+  }
+
+  /** One of its blobs is gone, though it was kept for longer than this job could wait. */
+  #refuse(id: string, begun: Started, error: BlobUnusableError): Promise<Next> {
+    this.#logOf(id, begun.start).warn({ err: error }, 'a blob is not usable');
+    const outcome = { kind: 'could_not_start', stage: 'files', errno: error.errno } as const;
+    return this.#giveUp(id, begun.record, outcome, begun.start);
   }
 
   /** No sandbox for it: back into the queue, or given up after many tries. */
   async #postpone(id: string, begun: Started, error: Error): Promise<Next> {
     const tries = begun.record.handedBack + 1;
-    this.#logOf(id, begun.start).warn({ err: error, tries }, 'no sandbox for a job');
+    this.#logOf(id, begun.start).warn({ err: error, tries }, 'no sandbox for a job, or no blob');
     // An engine that fails as a whole is no reason to give jobs up: they wait for it, or expire.
     const isTriedEnough = tries >= MAX_HAND_BACKS && !this.#options.leases.isEngineFailing();
     if (isTriedEnough || Date.now() >= begun.record.expiresAt) {
@@ -167,10 +207,27 @@ export class Attempts {
   /** Settles a job of which nothing was run here. */
   async #giveUp(id: string, record: JobRecord, outcome: Outcome, start?: number): Promise<Next> {
     const end = { id, record, outcome, ...(start === undefined ? {} : { start }) };
-    const settled = await settleWithoutRun(this.#options.redis, end);
-    if (settled === 'settled') this.#options.onDone(outcome);
-    this.#logOf(id, record.starts).warn({ outcome, settled }, 'job ended without a run');
+    const as = this.#onSettled(await settleWithoutRun(this.#options.redis, end), outcome);
+    this.#logOf(id, record.starts).warn({ outcome, settled: as }, 'job ended without a run');
     return ENDED;
+  }
+
+  #onSettled({ as, released }: Settled, outcome: Outcome): SettledAs {
+    if (as === 'settled') this.#options.onDone(outcome);
+    this.#options.release(released);
+    return as;
+  }
+
+  #settleBehind(id: string, concluded: Promise<void>): void {
+    const { log } = this.#options;
+    const work = concluded
+      .catch((error: unknown) => {
+        log.error({ job: id, err: error }, 'the end of a job was refused');
+        return this.abandon(id);
+      })
+      .catch((error: unknown) => log.error({ job: id, err: error }, 'left to the sweep'))
+      .finally(() => this.#settling.delete(work));
+    this.#settling.add(work);
   }
 
   #logOf(id: string, start: number): Log {
@@ -178,18 +235,15 @@ export class Attempts {
   }
 }
 
+/** Failures with which a run ends before its program can have started. */
+const isBeforeRun = (error: unknown): error is Error =>
+  error instanceof SandboxUnavailableError ||
+  error instanceof BlobUnusableError ||
+  error instanceof BlobUnreachableError;
+
 /** Why a job that was begun is not run. */
 function endBeforeRun(spec: JobSpec, { record }: Started): Outcome | undefined {
   if (record.cancelledBy !== undefined) return { kind: 'cancelled', by: record.cancelledBy };
   if (spec.onLost === 'fail' && record.starts > 1) return { kind: 'lost', cause: 'worker_lost' };
   return undefined;
-}
-
-/** Nothing that comes out of a queue is trusted, ours included. */
-function parseSpec(text: string): JobSpec | undefined {
-  try {
-    return jobSpec.safeParse(JSON.parse(text)).data;
-  } catch {
-    return undefined;
-  }
 }

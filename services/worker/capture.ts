@@ -4,6 +4,7 @@
  * the cut went through are dropped on both sides of it.
  */
 import { isUtf8 } from 'node:buffer';
+import { brokenEnd, brokenStart } from '../../shared/utf8.ts';
 import { ProtocolError } from './protocol/decoder.ts';
 
 export interface CapturedStream {
@@ -17,6 +18,14 @@ export interface CapturedStream {
 
 export interface Capture {
   add(part: 'head' | 'tail', bytes: Buffer): void;
+  /** Bytes of the head so far. */
+  readonly headBytes: number;
+  /** Bytes of both parts so far. */
+  readonly keptBytes: number;
+  /** Past this point bytes may be missing between head and tail. */
+  readonly isFull: boolean;
+  /** A copy of the kept bytes from an offset on, at most so many. */
+  read(from: number, most: number): Buffer;
   /** `totalBytes` as the guest counted, or null when it did not live to say. */
   finish(totalBytes: number | null): CapturedStream;
 }
@@ -26,6 +35,20 @@ export function createCapture(capBytes: number): Capture {
   const parts = { head: createBlocks(), tail: createBlocks() };
   let kept = 0;
   return {
+    get headBytes() {
+      return parts.head.length;
+    },
+    get keptBytes() {
+      return kept;
+    },
+    get isFull() {
+      return kept >= capBytes;
+    },
+    read(from, most) {
+      const head = parts.head.read(from, most);
+      const intoTail = Math.max(0, from - parts.head.length);
+      return Buffer.concat([head, parts.tail.read(intoTail, most - head.length)]);
+    },
     add(part, bytes) {
       kept += bytes.length;
       if (kept > capBytes) throw new ProtocolError(`more than ${capBytes} bytes of a stream came`);
@@ -61,38 +84,25 @@ function cutStream(head: Buffer, tail: Buffer, totalBytes: number): CapturedStre
   return { text, encoding: 'base64', totalBytes, cutAt: head.length };
 }
 
-const isContinuation = (byte: number | undefined): boolean =>
-  byte !== undefined && (byte & 0xc0) === 0x80;
-
-/** A character has at most three continuation bytes. */
-const MAX_CONTINUATION = 3;
-
-/** How many bytes at the end are the start of a character whose rest is missing. */
-function brokenEnd(bytes: Buffer): number {
-  for (let back = 1; back <= Math.min(MAX_CONTINUATION, bytes.length); back++) {
-    const byte = bytes[bytes.length - back] as number;
-    if (isContinuation(byte)) continue;
-    const needed = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : byte >= 0xc0 ? 2 : 1;
-    return needed > back ? back : 0;
-  }
-  return 0;
-}
-
-/** How many bytes at the start are the rest of a character whose start is missing. */
-function brokenStart(bytes: Buffer): number {
-  let count = 0;
-  while (count < MAX_CONTINUATION && isContinuation(bytes[count])) count++;
-  return count;
-}
-
 const BLOCK_BYTES = 65_536;
 
 /** Bytes in large pieces, whatever the size of those that come: a buffer for each byte would take a hundred. */
-function createBlocks(): { append(bytes: Buffer): void; whole(): Buffer } {
+interface Blocks {
+  readonly length: number;
+  append(bytes: Buffer): void;
+  read(from: number, most: number): Buffer;
+  whole(): Buffer;
+}
+
+function createBlocks(): Blocks {
   const full: Buffer[] = [];
   let last = Buffer.alloc(0);
   let used = 0;
+  const length = (): number => full.length * BLOCK_BYTES + used;
   return {
+    get length() {
+      return length();
+    },
     append(bytes) {
       for (let at = 0; at < bytes.length; ) {
         if (used === last.length) {
@@ -104,6 +114,18 @@ function createBlocks(): { append(bytes: Buffer): void; whole(): Buffer } {
         used += copied;
         at += copied;
       }
+    },
+    read(from, most) {
+      const end = Math.min(length(), from + most);
+      const pieces: Buffer[] = [];
+      for (let at = from; at < end; ) {
+        const block = full[Math.floor(at / BLOCK_BYTES)] ?? last;
+        const within = at % BLOCK_BYTES;
+        const piece = block.subarray(within, within + end - at);
+        pieces.push(piece);
+        at += piece.length;
+      }
+      return Buffer.concat(pieces);
     },
     whole: () => Buffer.concat([...full, last.subarray(0, used)]),
   };

@@ -38,14 +38,33 @@ export interface Execution {
   readonly diedOfMemory: boolean;
 }
 
+/** What is captured of one step. */
+export interface StepCaptures {
+  readonly stdout: Capture;
+  readonly stderr: Capture;
+}
+
+/** Who looks at the output while it grows. */
+export interface OutputWatcher {
+  /** The steps that have started, the last of which may still run. */
+  onOutput(steps: readonly StepCaptures[]): void;
+}
+
 export async function execute(
   sandbox: Sandbox,
   spec: JobSpec,
-  options: { deadline: Deadline; streamBytes: number },
+  options: {
+    deadline: Deadline;
+    streamBytes: number;
+    /** The content of every blob that the spec names. */
+    blobs: ReadonlyMap<string, Buffer>;
+    /** Absent where nobody can follow. */
+    watcher?: OutputWatcher;
+  },
 ): Promise<Execution> {
-  const { deadline } = options;
+  const { deadline, streamBytes, blobs } = options;
   const lifeMs = spec.timeoutMs + REPORT_GRACE_MS;
-  const gathered = createGathering(spec);
+  const gathered = createGathering(spec, options.watcher);
   let killTimer: NodeJS.Timeout | undefined;
   const end = (): void => {
     sandbox.session.kill(deadline.cause?.kind === 'cancelled' ? CAUSE.CANCELLED : CAUSE.ABORTED);
@@ -59,7 +78,7 @@ export async function execute(
   let error: Error | undefined;
   try {
     const run = sandbox.session.run({
-      encoded: encodeJob(spec, { streamBytes: options.streamBytes, lifeMs }),
+      encoded: encodeJob(spec, { streamBytes, lifeMs, blobs }),
       stdin: spec.steps.map(({ stdin }) => (stdin === null ? null : Buffer.from(stdin))),
       sink: gathered.sink,
     });
@@ -95,13 +114,16 @@ const SKIPPED_REASONS: Readonly<Record<number, SkippedArtifact['reason']>> = {
 const SKIPPED_SHOWN = 100;
 
 /** Bounded whatever the guest sends: past a limit it throws, and the session fails. */
-function createGathering(spec: JobSpec): {
+function createGathering(
+  spec: JobSpec,
+  watcher?: OutputWatcher,
+): {
   sink: GuestSink;
   /** A guest that was told to end may have stopped within a file. */
   dropLastArtifact(): void;
   finish(report: GuestReport | undefined): Omit<Execution, 'report' | 'error' | 'diedOfMemory'>;
 } {
-  const captures: { stdout: Capture; stderr: Capture }[] = [];
+  const captures: StepCaptures[] = [];
   const artifacts: OpenArtifact[] = [];
   const skipped: SkippedArtifact[] = [];
   let artifactBytes = 0;
@@ -118,9 +140,11 @@ function createGathering(spec: JobSpec): {
         stdout: createCapture(spec.limits.stdoutBytes),
         stderr: createCapture(spec.limits.stderrBytes),
       });
+      watcher?.onOutput(captures);
     },
     onOutput(step, stream, part, bytes) {
       captures[step]?.[stream].add(part, bytes);
+      watcher?.onOutput(captures);
     },
     onArtifact(path) {
       if (artifacts.length >= MAX_ARTIFACTS) {

@@ -7,14 +7,19 @@ import { readCatalogue } from '../../shared/images.ts';
 import type { Lifecycle } from '../../shared/lifecycle.ts';
 import type { Log } from '../../shared/log.ts';
 import type { Metrics } from '../../shared/metrics.ts';
+import { readBlob } from '../../shared/queue/blobs.ts';
 import { requireUsableRedis } from '../../shared/queue/check.ts';
 import { connectRedis, type RedisAddress } from '../../shared/queue/connection.ts';
+import { createEntrance } from '../../shared/queue/entrance.ts';
 import { livingWorkers, readInstallation } from '../../shared/queue/workers.ts';
 import { Attempts } from './attempts.ts';
+import { type BlobCache, createBlobCache } from './blob-cache.ts';
 import { type WorkerConfig, workerConfig } from './config.ts';
 import { createConsumer } from './consumer.ts';
+import { LiveOutputs } from './live.ts';
 import { createWorkerMetrics, type WorkerMetrics } from './metrics.ts';
 import { createGate } from './pool/gate.ts';
+import { Groups } from './pool/groups.ts';
 import { Pool } from './pool/pool.ts';
 import { createRemover } from './pool/remover.ts';
 import { createSweep } from './pool/sweep.ts';
@@ -25,7 +30,7 @@ import { dockerImages } from './sandbox/docker-images.ts';
 import { createImageStore, type ImageStore } from './sandbox/image-store.ts';
 import type { SandboxEngine } from './sandbox/sandbox.ts';
 
-/** Past about twice the cores the engine only gets slower. */
+/** Past about twice the cores the engine makes and removes no more in a second, and each job waits longer. */
 const ENGINE_CALLS_PER_CORE = 2;
 
 export interface WorkerParts {
@@ -64,14 +69,22 @@ export async function startWorker(parts: WorkerParts): Promise<void> {
   });
   const count = createWorkerMetrics(parts.metrics);
   const { pool, sweep } = await createPool(self, { engine, redis, count });
-  count.watch(() => pool.figures());
+  const blobs = openBlobs(self, { redis, count });
+  count.watch(() => ({ ...pool.figures(), blobCacheBytes: blobs.bytes }));
   lifecycle.own('pool', pool, () => pool.stop());
 
+  const entrance = createEntrance({ redis, log });
+  entrance.start();
+  lifecycle.own('entrance', entrance, () => entrance.stop());
+  const live = new LiveOutputs({ redis, log });
   const attempts = new Attempts({
+    live,
     redis,
     worker,
     streamBytes: config.streamBytes,
     leases: pool,
+    blobs,
+    release: entrance.release,
     log,
     onDone: (outcome) => count.outcomes(outcome.kind),
   });
@@ -82,18 +95,29 @@ export async function startWorker(parts: WorkerParts): Promise<void> {
     account: () => accountOf(worker, { slots: config.slots, pool: pool.figures(), images }),
     runningIds: () => attempts.runningIds(),
     cancel: (id) => attempts.end(id, { kind: 'cancelled', by: 'caller' }),
+    follow: (id) => live.follow(id),
     log,
   });
   lifecycle.own('presence', presence, () => presence.stop());
   await presence.start();
   pool.start();
-  const { slots, drainMs } = config;
-  const consumer = createConsumer({ redis, slots, drainMs, attempts, log });
+  const { slots, reservedSlots, drainMs } = config;
+  const consumer = createConsumer({ redis, slots, reservedSlots, drainMs, attempts, log });
   lifecycle.own('consumer', consumer, () => consumer.stop());
   sweep.start();
   lifecycle.own('sweep', sweep, () => sweep.stop());
   log.info({ slots, images: [...images.prepared.keys()] }, 'worker started');
 }
+
+const openBlobs = (
+  { config }: Identity,
+  { redis, count }: { redis: Redis; count: WorkerMetrics },
+): BlobCache =>
+  createBlobCache({
+    read: (tenant, blob) => readBlob(redis, tenant, blob),
+    maxBytes: config.blobCacheBytes,
+    onFetch: count.blobFetch,
+  });
 
 async function openEngine(
   { worker, installation, config, log }: Identity,
@@ -112,6 +136,7 @@ async function openEngine(
     installation,
     idleSeconds: config.idleSeconds,
     maxOpenFiles: config.maxOpenFiles,
+    maxProcesses: config.maxProcesses,
     imageOf: images.imageOf,
     log,
   });
@@ -125,27 +150,30 @@ async function createPool(
   const listed = await engine.list();
   const uids = createUids(chooseUidBlock(listed.map(({ uid }) => uid)));
   const gate = createGate(os.availableParallelism() * ENGINE_CALLS_PER_CORE);
-  const pool = new Pool({
+  const stock = new Pool({
     engine,
     gate,
     remover: createRemover({ engine, gate, uids, log }),
     uids,
     target: config.poolReady,
+    maxReady: config.poolMaxReady,
     firstShape: config.firstShape,
     maxAgeMs: config.poolMaxAgeMs,
     maxLifeMs: config.maxLifeMs,
     log,
     onCreated: (ms) => count.creation(ms / 1000),
+    onMiss: count.miss,
   });
   const sweep = createSweep({
     engine,
     gate,
     worker,
     installation,
-    owns: (nonce) => pool.owns(nonce),
+    owns: (nonce) => stock.owns(nonce),
     livingOf: (ids) => livingWorkers(redis, ids),
     onSwept: (gone) => count.swept(gone),
     log,
   });
-  return { pool, sweep };
+  const slots = config.slots + config.reservedSlots;
+  return { pool: new Groups({ pool: stock, slots, log }), sweep };
 }

@@ -1,4 +1,4 @@
-/** What a worker tells the others through Redis: that it lives, and what it has; and what it hears: cancellations. */
+/** What a worker tells the others through Redis: that it lives, and what it has; and what it hears: cancellations, followers. */
 import os from 'node:os';
 import type { Redis } from 'ioredis';
 import type { Log } from '../../shared/log.ts';
@@ -46,6 +46,7 @@ export function createPresence(options: {
   account: () => WorkerAccount;
   runningIds: () => string[];
   cancel: (id: string) => void;
+  follow: (id: string) => void;
   log: Log;
 }): Presence {
   const { redis, subscriber, worker, log } = options;
@@ -81,8 +82,10 @@ export function createPresence(options: {
     async start() {
       // First of all: to others on this engine a worker without a heartbeat is dead, and its sandboxes orphans.
       await beat();
-      subscriber.on('message', (_channel, id: string) => options.cancel(id));
-      await subscriber.subscribe(channels.cancels());
+      subscriber.on('message', (channel, id: string) =>
+        channel === channels.follows() ? options.follow(id) : options.cancel(id),
+      );
+      await subscriber.subscribe(channels.cancels(), channels.follows());
       every(HEARTBEAT_MS, 'heartbeat', beat);
       every(CANCEL_POLL_MS, 'cancel poll', pollCancels);
     },

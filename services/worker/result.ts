@@ -90,7 +90,7 @@ function stepResults(
   return outputs.map((output, index) => {
     const step = report?.steps[index];
     const isDeciding = index === outputs.length - 1 && !(step && endedWell(step));
-    const end = isDeciding || step === undefined ? outcome : outcomeOfStep(step, 0);
+    const end = isDeciding || step === undefined ? outcome : outcomeOfStep(step);
     return {
       name: spec.steps[index]?.name ?? String(index),
       outcome: end,

@@ -3,14 +3,15 @@
 import type { Outcome } from '../../shared/contract/result.ts';
 import type { JobSpec } from '../../shared/contract/spec.ts';
 import type { Deadline } from './deadline.ts';
-import { type Execution, execute } from './execution.ts';
+import { type Execution, execute, type OutputWatcher } from './execution.ts';
 import { outcomeOf } from './outcome.ts';
-import { type Sandbox, type Shape, shapeOf } from './sandbox/sandbox.ts';
+import { type Need, type Sandbox, shapeOf } from './sandbox/sandbox.ts';
 
 /** What a run needs of the pool. */
 export interface Leases {
-  lease(shape: Shape): Promise<Sandbox>;
-  retire(sandbox: Sandbox): void;
+  lease(need: Need): Promise<Sandbox>;
+  /** The lease is over; a reusable sandbox may serve its group again after a reset, any other is removed. */
+  retire(sandbox: Sandbox, options: { isReusable: boolean }): void;
   /** Whether no sandbox of any shape could be made when last tried. */
   isEngineFailing(): boolean;
 }
@@ -23,10 +24,19 @@ export interface Run {
 
 /** Rejects with a SandboxUnavailableError when nothing ran. Whoever calls retires the sandbox, once it has published. */
 export async function runJob(
-  spec: JobSpec,
-  tools: { leases: Leases; deadline: Deadline; streamBytes: number },
+  { spec, tenant }: { spec: JobSpec; tenant: string },
+  tools: {
+    leases: Leases;
+    deadline: Deadline;
+    streamBytes: number;
+    blobs: ReadonlyMap<string, Buffer>;
+    watcher: OutputWatcher;
+  },
 ): Promise<Run> {
-  const sandbox = await tools.leases.lease(shapeOf(spec));
+  const sandbox = await tools.leases.lease({
+    shape: shapeOf(spec),
+    group: spec.group === null ? null : `${tenant} ${spec.group}`,
+  });
   const execution = await execute(sandbox, spec, tools);
   const outcome = outcomeOf({
     cause: tools.deadline.cause,

@@ -1,4 +1,14 @@
 /** The contract as clients see it: `import type { JobRequest, JobResult } from 'cofferdam/contract'`. */
+export {
+  type BatchAccepted,
+  type BatchOptions,
+  type BatchState,
+  type BatchView,
+  batchAccepted,
+  batchOptions,
+  batchView,
+} from './batch.ts';
+export { type OutputEvent, outputEvent, type StateEvent, stateEvent } from './event.ts';
 export { type JobPage, type JobSummary, jobPage } from './page.ts';
 export { type JobRequestInput as JobRequest, jobRequest } from './request.ts';
 export {

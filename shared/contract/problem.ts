@@ -10,6 +10,8 @@ export const problem = z
     code: z.enum(Object.keys(ERRORS) as [string, ...string[]]),
     detail: z.string().describe('What was expected and what came.'),
     field: z.string().optional().describe('The field at fault, where it is one.'),
+    line: z.int().optional().describe('The line of the stream at fault, where it is one.'),
+    batch: z.string().optional().describe('The batch that the refused upload went to.'),
     retryable: z.boolean().describe('Whether the same request may succeed later.'),
     remedy: z.string().describe('What to do.'),
     requestId: z.string(),

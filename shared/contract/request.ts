@@ -4,7 +4,17 @@
  * operator's and join in policy/resolve.ts.
  */
 import { z } from 'zod';
-import { cleanText, positiveInt, utf8Bytes, variableName, workGlob, workPath } from './units.ts';
+import { LANES } from './lane.ts';
+import {
+  blobName,
+  cleanText,
+  groupName,
+  positiveInt,
+  utf8Bytes,
+  variableName,
+  workGlob,
+  workPath,
+} from './units.ts';
 
 /** Linux refuses a single argument of 128 KiB or more (MAX_ARG_STRLEN). */
 const MAX_ARGUMENT_BYTES = 131_071;
@@ -38,11 +48,18 @@ const base64 = z.base64('expected standard base64');
 const file = z
   .strictObject({
     path: workPath.describe('Path beneath /work. Missing folders are made.'),
-    content: z.string().describe('The content, as `encoding` says.'),
+    content: z.string().describe('The content, as `encoding` says.').optional(),
+    blob: blobName.describe('Or a blob that was put before: `sha256:` and its digest.').optional(),
     encoding: z.enum(['utf8', 'base64']).default('utf8'),
     executable: z.boolean().default(false),
   })
-  .superRefine(({ content, encoding }, context) => {
+  .superRefine(({ content, blob, encoding }, context) => {
+    if ((content === undefined) === (blob === undefined)) {
+      const came = content === undefined ? 'neither' : 'both';
+      const message = `expected exactly one of \`content\`, \`blob\`; came ${came}`;
+      context.addIssue({ code: 'custom', message });
+    }
+    if (content === undefined) return;
     if (encoding === 'base64' && !base64.safeParse(content).success) {
       context.addIssue({ code: 'custom', path: ['content'], message: 'expected standard base64' });
     }
@@ -126,64 +143,88 @@ const labelText = z
   .max(128)
   .refine((text) => text.isWellFormed());
 
-export const jobRequest = z
-  .strictObject({
-    command: command.optional(),
-    script: script.optional(),
-    steps: steps.optional(),
-    image: z.string().min(1).max(64).describe('Name of an image; /v1/info lists them.').optional(),
-    runtime: z.enum(['runc']).describe('The OCI runtime under the container.').optional(),
-    env: env.optional(),
-    cwd: workPath.describe('Working folder beneath /work; made when missing.').optional(),
-    stdin: stdin.optional(),
-    files: z.array(file).max(MAX_FILES).optional(),
-    collect: z
-      .array(workGlob)
-      .max(64)
-      .describe('Globs beneath /work of the files to keep as artifacts.')
-      .optional(),
-    labels: z
-      .record(labelText, z.string().max(256))
-      .refine((labels) => Object.keys(labels).length <= MAX_LABELS, {
-        message: `expected at most ${MAX_LABELS} labels`,
-      })
-      .describe("The caller's own words about the job, to list jobs by.")
-      .optional(),
-    reason: z.string().max(1024).describe('Why the job is run, for people.').optional(),
-    timeoutMs: timeoutMs.optional(),
-    limits: limitsRequest.optional(),
-    parseJson: z.boolean().describe('Parse the whole standard output as JSON.').optional(),
-    truncate: z
-      .enum(['head', 'tail', 'both'])
-      .describe('What is kept of output past its cap; both keeps the two halves.')
-      .optional(),
-    onLost: z
-      .enum(['retry', 'fail'])
-      .describe('What happens when the platform loses a started job: a second start, or `lost`.')
-      .optional(),
-    expiresInMs: positiveInt.describe('How long the job may wait for its start.').optional(),
-    retainMs: positiveInt.describe('How long the result is kept.').optional(),
-  })
-  .superRefine((asked, context) => {
-    const fault = exactlyOneProgram(asked, ['command', 'script', 'steps']);
-    if (fault !== undefined) context.addIssue({ code: 'custom', message: fault });
-    if (asked.steps !== undefined && asked.stdin !== undefined) {
-      context.addIssue({
-        code: 'custom',
-        path: ['stdin'],
-        message: 'expected `stdin` in the step that reads it, came beside `steps`',
-      });
-    }
-    const paths = (asked.files ?? []).map(({ path }) => path);
-    const twice = paths.find((path, index) => paths.indexOf(path) !== index);
-    if (twice !== undefined) {
-      context.addIssue({
-        code: 'custom',
-        path: ['files'],
-        message: `expected each path once, came ${JSON.stringify(twice)} twice`,
-      });
-    }
-  });
+/** Every field of a job by itself: what a batch may give as defaults. */
+export const jobFields = z.strictObject({
+  command: command.optional(),
+  script: script.optional(),
+  steps: steps.optional(),
+  image: z.string().min(1).max(64).describe('Name of an image; /v1/info lists them.').optional(),
+  runtime: z.enum(['runc']).describe('The OCI runtime under the container.').optional(),
+  env: env.optional(),
+  cwd: workPath.describe('Working folder beneath /work; made when missing.').optional(),
+  stdin: stdin.optional(),
+  files: z.array(file).max(MAX_FILES).optional(),
+  collect: z
+    .array(workGlob)
+    .max(64)
+    .describe('Globs beneath /work of the files to keep as artifacts.')
+    .optional(),
+  labels: z
+    .record(labelText, z.string().max(256))
+    .refine((labels) => Object.keys(labels).length <= MAX_LABELS, {
+      message: `expected at most ${MAX_LABELS} labels`,
+    })
+    .describe("The caller's own words about the job, to list jobs by.")
+    .optional(),
+  reason: z.string().max(1024).describe('Why the job is run, for people.').optional(),
+  timeoutMs: timeoutMs.optional(),
+  limits: limitsRequest.optional(),
+  parseJson: z.boolean().describe('Parse the whole standard output as JSON.').optional(),
+  truncate: z
+    .enum(['head', 'tail', 'both'])
+    .describe('What is kept of output past its cap; both keeps the two halves.')
+    .optional(),
+  isolation: z
+    .enum(['job', 'group'])
+    .describe(
+      'job: a sandbox of its own. group: one that other jobs of this `group` used before, emptied between them.',
+    )
+    .optional(),
+  group: groupName
+    .describe("The caller's name of what shares sandboxes; in a batch by default its id.")
+    .optional(),
+  lane: z
+    .enum(LANES)
+    .describe('Which queue it waits in: somebody waits for it, or nobody does. In batches: bulk.')
+    .optional(),
+  onLost: z
+    .enum(['retry', 'fail'])
+    .describe('What happens when the platform loses a started job: a second start, or `lost`.')
+    .optional(),
+  expiresInMs: positiveInt.describe('How long the job may wait for its start.').optional(),
+  retainMs: positiveInt.describe('How long the result is kept.').optional(),
+});
+
+export const jobRequest = jobFields.superRefine((asked, context) => {
+  const fault = exactlyOneProgram(asked, ['command', 'script', 'steps']);
+  if (fault !== undefined) context.addIssue({ code: 'custom', message: fault });
+  if (asked.steps !== undefined && asked.stdin !== undefined) {
+    context.addIssue({
+      code: 'custom',
+      path: ['stdin'],
+      message: 'expected `stdin` in the step that reads it, came beside `steps`',
+    });
+  }
+  if ((asked.isolation === 'group') !== (asked.group !== undefined)) {
+    context.addIssue({
+      code: 'custom',
+      path: ['group'],
+      message:
+        asked.group === undefined
+          ? 'expected a `group` beside `isolation: group`, came none'
+          : 'expected `isolation: group` beside a `group`',
+    });
+  }
+  const paths = (asked.files ?? []).map(({ path }) => path);
+  const twice = paths.find((path, index) => paths.indexOf(path) !== index);
+  if (twice !== undefined) {
+    context.addIssue({
+      code: 'custom',
+      path: ['files'],
+      message: `expected each path once, came ${JSON.stringify(twice)} twice`,
+    });
+  }
+});
 
 export type JobRequest = z.infer<typeof jobRequest>;
 export type JobRequestInput = z.input<typeof jobRequest>;

@@ -3,18 +3,21 @@
  * parsed again by the worker, which trusts nothing that comes out of a queue.
  */
 import { z } from 'zod';
-import { positiveInt, workGlob, workPath } from './units.ts';
+import { blobName, groupName, positiveInt, workGlob, workPath } from './units.ts';
 
-export const SPEC_VERSION = 1;
+export const SPEC_VERSION = 2;
 
 const nonNegativeInt = z.int().nonnegative();
 
-const specFile = z.strictObject({
-  path: workPath,
-  content: z.string(),
-  encoding: z.enum(['utf8', 'base64']),
-  executable: z.boolean(),
-});
+const specFile = z.union([
+  z.strictObject({
+    path: workPath,
+    content: z.string(),
+    encoding: z.enum(['utf8', 'base64']),
+    executable: z.boolean(),
+  }),
+  z.strictObject({ path: workPath, blob: blobName, executable: z.boolean() }),
+]);
 
 const specStep = z.strictObject({
   name: z.string(),
@@ -49,8 +52,20 @@ export const jobSpec = z.strictObject({
   parseJson: z.boolean(),
   truncate: z.enum(['head', 'tail', 'both']),
   onLost: z.enum(['retry', 'fail']),
+  /** What may share its sandbox, one after another; null when nothing may. */
+  group: groupName.nullable(),
 });
+
+/** Nothing that comes out of a queue is trusted, ours included. */
+export function parseSpec(text: string): JobSpec | undefined {
+  try {
+    return jobSpec.safeParse(JSON.parse(text)).data;
+  } catch {
+    return undefined;
+  }
+}
 
 export type JobSpec = z.infer<typeof jobSpec>;
 export type JobLimits = JobSpec['limits'];
+export type SpecFile = JobSpec['files'][number];
 export type JobStep = JobSpec['steps'][number];

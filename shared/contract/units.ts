@@ -50,4 +50,14 @@ export const variableName = z
   .string()
   .regex(/^[A-Za-z_][A-Za-z0-9_]{0,254}$/, 'expected a name of letters, digits and underscores');
 
+/** Content by its digest. */
+export const blobName = z
+  .string()
+  .regex(/^sha256:[0-9a-f]{64}$/, 'expected sha256: and 64 hexadecimal digits');
+
+/** A caller's name of what shares sandboxes. */
+export const groupName = z
+  .string()
+  .regex(/^[A-Za-z0-9._:-]{1,128}$/, 'expected 1 to 128 letters, digits, dots, dashes, colons');
+
 export const positiveInt = z.int().positive();

@@ -1,25 +1,42 @@
 /** (nothing) → queued: the record, the way into the queue and the idempotency record, all or none. */
 import type { Redis } from 'ioredis';
+import type { Lane } from '../contract/lane.ts';
+import { FAIR_SHARE } from './fair-share.ts';
 import { keys } from './keys.ts';
 import { defineScript } from './script.ts';
 
 /** Idempotency is kept for a day at least, and never shorter than the job and its result. */
 const IDEMPOTENCY_MS = 24 * 3_600_000;
 
-export interface Admission {
+/** What of a job goes into its record, alone or in a batch. */
+export interface NewJob {
   readonly id: string;
-  readonly tenant: string;
+  readonly lane: Lane;
   readonly spec: string;
   readonly image: string;
   readonly runtime: string;
   readonly labels: Readonly<Record<string, string>>;
-  readonly acceptedAtMs: number;
   readonly expiresAtMs: number;
   readonly retainMs: number;
-  /** The API process that waits for the result, or '' when none does. */
-  readonly replyTo: string;
   /** What a start of this job takes at most, from a worker's taking it to its result. */
   readonly budgetMs: number;
+}
+
+/** What a tenant may have and what it is due. */
+export interface Share {
+  /** What a job costs it in virtual time: see fair-share.ts. */
+  readonly cost: number;
+  readonly maxOpenJobs: number;
+  /** Jobs that run at once, at most; null without a bound. */
+  readonly maxRunningJobs: number | null;
+}
+
+export interface Admission extends NewJob {
+  readonly tenant: string;
+  readonly share: Share;
+  readonly acceptedAtMs: number;
+  /** The API process that waits for the result, or '' when none does. */
+  readonly replyTo: string;
   /** Digests of the caller's key and of its request; null without an Idempotency-Key. */
   readonly idempotency: { readonly key: string; readonly body: string } | null;
   readonly maxOpenJobs: number;
@@ -28,13 +45,19 @@ export interface Admission {
 }
 
 export type Admitted =
-  | { readonly kind: 'accepted' }
+  | {
+      readonly kind: 'accepted';
+      readonly priority: number;
+      /** How far its tenant is ahead of the lane's time: 0 when it is as much its turn as anybody's. */
+      readonly ahead: number;
+    }
   | { readonly kind: 'repeated'; readonly id: string }
   | { readonly kind: 'key_reused' }
-  | { readonly kind: 'full' };
+  | { readonly kind: 'full' }
+  | { readonly kind: 'tenant_full' };
 
-/* KEYS job, open, unqueued, tenant jobs, idempotency (or the job again, when there is none) */
-const ADMIT = defineScript(`
+/* KEYS job, open, unqueued, tenant jobs, idempotency (or the job again, when there is none), tenants open, lane */
+const ADMIT = defineScript(`${FAIR_SHARE}
   local id, tenant, spec, accepted, expires = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
   local body, ttl, max = ARGV[6], ARGV[7], tonumber(ARGV[8])
   if body ~= '' then
@@ -45,23 +68,30 @@ const ADMIT = defineScript(`
     end
   end
   if redis.call('ZCARD', KEYS[2]) >= max then return {'full'} end
+  if (tonumber(redis.call('HGET', KEYS[6], tenant)) or 0) >= tonumber(ARGV[16]) then
+    return {'tenant_full'}
+  end
   if body ~= '' then
     redis.call('HSET', KEYS[5], 'id', id, 'body', body)
     redis.call('PEXPIRE', KEYS[5], ttl)
   end
   redis.call('HSET', KEYS[1], 'tenant', tenant, 'state', 'queued', 'spec', spec, 'acceptedAt', accepted,
     'expiresAt', expires, 'retainMs', ARGV[9], 'replyTo', ARGV[10], 'image', ARGV[11], 'runtime', ARGV[12],
-    'labels', ARGV[13], 'budgetMs', ARGV[14], 'starts', 0)
+    'labels', ARGV[13], 'budgetMs', ARGV[14], 'starts', 0, 'lane', ARGV[17])
+  if ARGV[18] ~= '1' then redis.call('HSET', KEYS[1], 'cost', ARGV[18]) end
+  if ARGV[19] ~= '' then redis.call('HSET', KEYS[1], 'cap', ARGV[19]) end
   redis.call('ZADD', KEYS[2], expires, id)
   redis.call('ZADD', KEYS[3], accepted, id)
   redis.call('ZADD', KEYS[4], accepted, id)
   redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', ARGV[15])
-  return {'accepted'}
+  redis.call('HINCRBY', KEYS[6], tenant, 1)
+  local priority, ahead = enter_lane(KEYS[7], KEYS[1], tenant, tonumber(ARGV[18]))
+  return {'accepted', priority, tostring(ahead)}
 `);
 
 export async function admitJob(redis: Redis, job: Admission): Promise<Admitted> {
   const idempotencyMs = Math.max(IDEMPOTENCY_MS, job.expiresAtMs - job.acceptedAtMs + job.retainMs);
-  const [kind, id] = (await ADMIT.run(
+  const [kind, first, second] = (await ADMIT.run(
     redis,
     [
       keys.job(job.id),
@@ -69,6 +99,8 @@ export async function admitJob(redis: Redis, job: Admission): Promise<Admitted> 
       keys.unqueued(),
       keys.tenantJobs(job.tenant),
       job.idempotency ? keys.idempotency(job.tenant, job.idempotency.key) : keys.job(job.id),
+      keys.tenantsOpen(),
+      keys.lane(job.lane),
     ],
     [
       job.id,
@@ -86,9 +118,20 @@ export async function admitJob(redis: Redis, job: Admission): Promise<Admitted> 
       JSON.stringify(job.labels),
       job.budgetMs,
       job.forgetBeforeMs,
+      job.share.maxOpenJobs,
+      job.lane,
+      job.share.cost,
+      job.share.maxRunningJobs ?? '',
     ],
-  )) as [Admitted['kind'], string?];
-  return kind === 'repeated' ? { kind, id: id as string } : { kind };
+  )) as [Admitted['kind'], (string | number)?, string?];
+  switch (kind) {
+    case 'accepted':
+      return { kind, priority: Number(first), ahead: Number(second) };
+    case 'repeated':
+      return { kind, id: String(first) };
+    default:
+      return { kind };
+  }
 }
 
 /** See Script.reloads. */

@@ -1,8 +1,9 @@
 /** queued → running, and back: what a worker does around a start. See job-record.ts for the states. */
 import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
+import { FAIR_SHARE } from './fair-share.ts';
 import { fieldsOf, type JobRecord, recordOf } from './job-record.ts';
-import { keys } from './keys.ts';
+import { keys, PREFIX } from './keys.ts';
 import { MAX_STARTS } from './options.ts';
 import { defineScript } from './script.ts';
 
@@ -16,23 +17,43 @@ export type Begun =
     }
   | { readonly kind: 'expired'; readonly record: JobRecord }
   | { readonly kind: 'exhausted'; readonly record: JobRecord }
+  /** Its batch was cancelled while it waited. */
+  | { readonly kind: 'cancelled'; readonly record: JobRecord }
+  /** Its tenant runs as many as it may: it enters the queue again when one of them ends. */
+  | { readonly kind: 'parked' }
   | { readonly kind: 'not_wanted' };
 
-/* KEYS job, running, unqueued */
-const BEGIN = defineScript(`
-  local state = redis.call('HGET', KEYS[1], 'state')
+/* KEYS job, running, unqueued, tenants running */
+const BEGIN = defineScript(`${FAIR_SHARE}
+  local known = redis.call('HMGET', KEYS[1], 'state', 'beganBy', 'tenant', 'batch', 'lane', 'cap', 'starts', 'expiresAt')
+  local state, tenant, batch, cap = known[1], known[3], known[4], tonumber(known[6])
   if not state or state == 'done' then return {'not_wanted'} end
   -- The same call once more: its answer was lost with a connection, not its effect.
-  if state == 'running' and redis.call('HGET', KEYS[1], 'beganBy') == ARGV[5] then
+  if state == 'running' and known[2] == ARGV[5] then
     return {'started', redis.call('HGETALL', KEYS[1])}
   end
-  local id, now, worker, max = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
+  local id, now, worker, max, prefix = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4]), ARGV[6]
   redis.call('ZREM', KEYS[3], id)
-  local starts = tonumber(redis.call('HGET', KEYS[1], 'starts'))
-  if starts == 0 and tonumber(redis.call('HGET', KEYS[1], 'expiresAt')) <= now then
+  if batch then batch = prefix .. ':batch:' .. batch end
+  if state == 'queued' then
+    leave_lane(prefix .. ':lane:' .. known[5], KEYS[1], true)
+    if batch and redis.call('HEXISTS', batch, 'stopping') == 1 then
+      return {'cancelled', redis.call('HGETALL', KEYS[1])}
+    end
+  end
+  local starts = tonumber(known[7])
+  if starts == 0 and tonumber(known[8]) <= now then
     return {'expired', redis.call('HGETALL', KEYS[1])}
   end
   if starts >= max then return {'exhausted', redis.call('HGETALL', KEYS[1])} end
+  if state == 'queued' then
+    if cap and (tonumber(redis.call('HGET', KEYS[4], tenant)) or 0) >= cap then
+      redis.call('RPUSH', prefix .. ':tenant:' .. tenant .. ':parked', id)
+      return {'parked'}
+    end
+    redis.call('HINCRBY', KEYS[4], tenant, 1)
+    if batch then redis.call('HINCRBY', batch, 'running', 1) end
+  end
   redis.call('HSET', KEYS[1], 'state', 'running', 'starts', starts + 1, 'takenAt', now, 'worker', worker,
     'beganBy', ARGV[5])
   redis.call('HINCRBY', KEYS[1], 'fence', 1)
@@ -46,10 +67,12 @@ export async function beginJob(
 ): Promise<Begun> {
   const [kind, flat] = (await BEGIN.run(
     redis,
-    [keys.job(begin.id), keys.running(), keys.unqueued()],
-    [begin.id, begin.nowMs, begin.worker, MAX_STARTS, randomUUID()],
+    [keys.job(begin.id), keys.running(), keys.unqueued(), keys.tenantsRunning()],
+    [begin.id, begin.nowMs, begin.worker, MAX_STARTS, randomUUID(), PREFIX],
   )) as [Begun['kind'], string[]?];
-  if (kind === 'not_wanted' || flat === undefined) return { kind: 'not_wanted' };
+  if (kind === 'not_wanted' || kind === 'parked' || flat === undefined) {
+    return { kind: kind === 'parked' ? kind : 'not_wanted' };
+  }
   const fields = fieldsOf(flat);
   const record = recordOf(fields);
   if (kind !== 'started') return { kind, record };
@@ -59,20 +82,23 @@ export async function beginJob(
 /** What a worker takes at most to put a job that it handed back into the queue. */
 const BACK_WITHIN_MS = 5_000;
 
-/* KEYS job, running, unqueued */
-const HAND_BACK = defineScript(`
-  local known = redis.call('HMGET', KEYS[1], 'state', 'fence', 'starts')
+/* KEYS job, running, unqueued, tenants running */
+const HAND_BACK = defineScript(`${FAIR_SHARE}
+  local known = redis.call('HMGET', KEYS[1], 'state', 'fence', 'starts', 'tenant', 'batch', 'lane', 'cost')
   -- The same call once more: its answer was lost with a connection, not its effect.
   if known[1] == 'queued' and known[2] == ARGV[2] then return 1 end
   if known[1] ~= 'running' or known[2] ~= ARGV[2] then return 0 end
   -- First of all what only shrinks: Redis at its memory limit lets a script go on that began so.
   redis.call('ZREM', KEYS[2], ARGV[1])
+  redis.call('HINCRBY', KEYS[4], known[4], -1)
+  if known[5] then redis.call('HINCRBY', ARGV[5] .. ':batch:' .. known[5], 'running', -1) end
   local starts = tonumber(known[3])
   if ARGV[3] == 'no' then
     starts = starts - 1
     redis.call('HINCRBY', KEYS[1], 'handedBack', 1)
   end
   redis.call('HSET', KEYS[1], 'state', 'queued', 'starts', starts)
+  enter_lane(ARGV[5] .. ':lane:' .. known[6], KEYS[1], known[4], tonumber(known[7] or 1))
   redis.call('ZADD', KEYS[3], ARGV[4], ARGV[1])
   return 1
 `);
@@ -89,7 +115,7 @@ export async function handBackJob(
   },
 ): Promise<boolean> {
   const watchedFromMs = (job.backAtMs ?? Date.now()) + BACK_WITHIN_MS;
-  const args = [job.id, job.start, job.ran, watchedFromMs];
-  const touched = [keys.job(job.id), keys.running(), keys.unqueued()];
+  const args = [job.id, job.start, job.ran, watchedFromMs, PREFIX];
+  const touched = [keys.job(job.id), keys.running(), keys.unqueued(), keys.tenantsRunning()];
   return (await HAND_BACK.run(redis, touched, args)) === 1;
 }

@@ -2,6 +2,9 @@
  * One job in Redis, and its life: the states of its record and every way from one to the next. Each way is one Lua
  * call, so that no process ever sees a job between two states.
  *
+ * A job of a batch is queued from its record on, but in the queue only once the batch's window has come to it; one of a
+ * tenant that runs as many as it may leaves the queue again (parked) until another ends: see release.ts.
+ *
  *     (nothing) ── admit ──► queued ── begin ──► running ── settle ──► done
  *                              │  ▲                │                    ▲
  *                              │  └── hand back ───┘                    │
@@ -14,7 +17,9 @@
  */
 import type { Redis } from 'ioredis';
 import { z } from 'zod';
+import { LANES } from '../contract/lane.ts';
 import { jobState, outcome } from '../contract/result.ts';
+import type { Entry } from './fair-share.ts';
 import { keys } from './keys.ts';
 
 const jsonOf = <S extends z.ZodType>(schema: S) =>
@@ -36,12 +41,18 @@ const jobRecord = z.object({
   image: z.string(),
   runtime: z.string(),
   labels: jsonOf(z.record(z.string(), z.string())),
+  lane: z.enum(LANES),
+  /** Its place in the queue, while it waits there; see fair-share.ts. */
+  tag: number.optional(),
+  batch: z.string().optional(),
   starts: number,
   fence: number.default(0),
   handedBack: number.default(0),
   takenAt: number.optional(),
   worker: z.string().optional(),
   cancelledBy: z.enum(['caller', 'operator']).optional(),
+  /** Present once somebody asked for its live output: see live.ts. */
+  followed: z.literal('1').optional(),
   outcome: jsonOf(outcome).optional(),
   finishedAt: number.optional(),
 });
@@ -58,6 +69,12 @@ export const fieldsOf = (flat: readonly string[]): Record<string, string> => {
 
 export const recordOf = (fields: Readonly<Record<string, string>>): JobRecord =>
   jobRecord.parse(fields);
+
+/** Its place in the queue; undefined when it is not to be there. */
+export function turnOf(id: string, record: JobRecord | undefined): Entry | undefined {
+  if (record?.state !== 'queued' || record.tag === undefined) return undefined;
+  return { id, lane: record.lane, priority: Math.floor(record.tag) + 1 };
+}
 
 const RECORD_FIELDS = Object.keys(jobRecord.shape);
 

@@ -3,6 +3,8 @@
  * in Redis Cluster. Ids and tenants are of our own making (hex, lower-case names): no name can collide with another.
  */
 
+import type { Lane } from '../contract/lane.ts';
+
 export const PREFIX = '{cofferdam}';
 
 export const keys = {
@@ -14,12 +16,38 @@ export const keys = {
   artifacts: (id: string) => `${PREFIX}:artifacts:${id}`,
   /** The same of one start, until its result is the job's. */
   startArtifacts: (id: string, start: number) => `${PREFIX}:artifacts:${id}:${start}`,
+  /** List: the output of one start of a job that somebody follows, while it runs. */
+  live: (id: string, start: number) => `${PREFIX}:live:${id}:${start}`,
   /** Set: API processes that wait for this job besides the one that accepted it. */
   watchers: (id: string) => `${PREFIX}:watchers:${id}`,
   /** Hash {id, body}: the job that an Idempotency-Key made, and the digest of its request. */
   idempotency: (tenant: string, digest: string) => `${PREFIX}:idempotency:${tenant}:${digest}`,
   /** Sorted set: ids of a tenant's jobs by time of acceptance. */
   tenantJobs: (tenant: string) => `${PREFIX}:tenant:${tenant}:jobs`,
+  /** Hash: tenant → its jobs that are not done. */
+  tenantsOpen: () => `${PREFIX}:tenants:open`,
+  /** Hash: tenant → its running jobs. */
+  tenantsRunning: () => `${PREFIX}:tenants:running`,
+  /** List: ids of a tenant's queued jobs that wait for one of its running jobs to end. */
+  tenantParked: (tenant: string) => `${PREFIX}:tenant:${tenant}:parked`,
+  /** Hash: the virtual time of a lane and of each tenant in it. See fair-share.ts. */
+  lane: (lane: Lane) => `${PREFIX}:lane:${lane}`,
+  /** Hash: a batch. Fields: see batch-record.ts. */
+  batch: (id: string) => `${PREFIX}:batch:${id}`,
+  /** List: ids of a batch's jobs, as they came. */
+  batchJobs: (id: string) => `${PREFIX}:batch:${id}:jobs`,
+  /** List: `index` or `index key` of a batch's jobs, as they ended. */
+  batchDone: (id: string) => `${PREFIX}:batch:${id}:done`,
+  /** Sorted set: ids of batches whose upload has not ended, by when they last grew. */
+  openBatches: () => `${PREFIX}:batches:open`,
+  /** Set: ids of batches whose jobs are to be cancelled. */
+  stoppingBatches: () => `${PREFIX}:batches:stopping`,
+  /** String with a time to live: the bytes of a tenant's blob. */
+  blob: (tenant: string, blob: string) => `${PREFIX}:blob:${tenant}:${blob}`,
+  /** Sorted set: a tenant's blobs by when they expire. */
+  tenantBlobs: (tenant: string) => `${PREFIX}:tenant:${tenant}:blobs`,
+  /** Hash: blob → its bytes, and `total` → what a tenant's blobs are charged in all. */
+  tenantBlobBytes: (tenant: string) => `${PREFIX}:tenant:${tenant}:blob-bytes`,
   /** Sorted set: ids of jobs that are not done, by the time at which they expire. */
   open: () => `${PREFIX}:open`,
   /** Sorted set: ids of accepted jobs that may not be in the queue yet, by time of acceptance. */
@@ -39,4 +67,6 @@ export const channels = {
   replies: (instance: string) => `${PREFIX}:replies:${instance}`,
   /** Ids of running jobs that are to be cancelled; every worker listens. */
   cancels: () => `${PREFIX}:cancels`,
+  /** Ids of jobs whose live output is asked for; every worker listens. */
+  follows: () => `${PREFIX}:follows`,
 } as const;

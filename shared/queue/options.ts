@@ -1,7 +1,7 @@
 /** The queue as both of its ends see it. What a number keeps is in docs/architecture.md. */
 import { PREFIX } from './keys.ts';
 
-export const QUEUE_NAME = 'jobs';
+/** One queue a lane; the name of the queue is the lane's. */
 export const QUEUE_PREFIX = `${PREFIX}:queue`;
 
 /** Nothing of a job is in the queue but its id: the record holds the rest. */
@@ -10,6 +10,14 @@ export const QUEUED_JOB = {
   removeOnComplete: true,
   removeOnFail: true,
 } as const;
+
+/** The queue runs the least first; it knows no greater one. */
+export const MAX_PRIORITY = 2_097_151;
+
+/** Jobs of one batch that are in the queue or running at once; the others wait in the batch, where they cost little. */
+export const BATCH_WINDOW = 1_000;
+/** So many of them go into the queue at a time. */
+export const RELEASE_CHUNK = 200;
 
 /** The event stream is nobody's source of truth here; keep it short. */
 export const EVENT_STREAM_LENGTH = 100;

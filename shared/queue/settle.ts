@@ -1,7 +1,10 @@
 /** Any state → done: the one terminal result, and the message to whoever waits for it. See job-record.ts. */
 import type { Redis } from 'ioredis';
+import { countedAs } from '../contract/batch.ts';
 import type { JobState, Outcome } from '../contract/result.ts';
-import { channels, keys } from './keys.ts';
+import { type Entry, entriesOf, FAIR_SHARE } from './fair-share.ts';
+import { channels, keys, PREFIX } from './keys.ts';
+import { RELEASE } from './release.ts';
 import { defineScript } from './script.ts';
 
 /** Results up to this size travel inside the message to their waiters; larger ones are read by key. */
@@ -19,25 +22,61 @@ export interface Settlement {
   readonly retainMs: number;
 }
 
-export type Settled = 'settled' | 'fenced' | 'already_done' | 'unknown';
+export type SettledAs = 'settled' | 'fenced' | 'already_done' | 'unknown';
 
-/* KEYS job, result, open, running, watchers, unqueued, artifacts of the start, artifacts */
-const SETTLE = defineScript(`
-  local known = redis.call('HMGET', KEYS[1], 'state', 'fence', 'replyTo')
-  if not known[1] then return 'unknown' end
-  if known[1] == 'done' then return 'already_done' end
+export interface Settled {
+  readonly as: SettledAs;
+  /** What may enter the queue now. Whoever settles puts it there. */
+  readonly released: readonly Entry[];
+}
+
+/* KEYS job, result, open, running, watchers, unqueued, artifacts of the start, artifacts, tenants open, tenants running */
+const SETTLE = defineScript(`${FAIR_SHARE}${RELEASE}
+  local known = redis.call('HMGET', KEYS[1], 'state', 'fence', 'replyTo', 'tenant', 'batch', 'lane', 'cap', 'out',
+    'index', 'key')
+  local state, tenant, batch, cap = known[1], known[4], known[5], tonumber(known[7])
+  if not state then return {'unknown'} end
+  if state == 'done' then return {'already_done'} end
   local id, start, from, result, retain = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[7]
-  if start ~= '' and (known[1] ~= 'running' or known[2] ~= start) then return 'fenced' end
-  if start == '' and known[1] ~= from then return 'fenced' end
+  local counted, prefix = ARGV[10], ARGV[11]
+  if start ~= '' and (state ~= 'running' or known[2] ~= start) then return {'fenced'} end
+  if start == '' and state ~= from then return {'fenced'} end
   -- First of all what only shrinks: Redis at its memory limit lets a script go on that began so.
   redis.call('HDEL', KEYS[1], 'spec')
   redis.call('SET', KEYS[2], result, 'PX', retain)
   if redis.call('EXISTS', KEYS[7]) == 1 then redis.call('RENAME', KEYS[7], KEYS[8]) end
+  leave_lane(prefix .. ':lane:' .. known[6], KEYS[1], false)
   redis.call('HSET', KEYS[1], 'state', 'done', 'outcome', ARGV[5], 'finishedAt', ARGV[6])
   redis.call('PEXPIRE', KEYS[1], retain)
   redis.call('ZREM', KEYS[3], id)
   redis.call('ZREM', KEYS[4], id)
   redis.call('ZREM', KEYS[6], id)
+  count_down(KEYS[9], tenant)
+  if state == 'running' then count_down(KEYS[10], tenant) end
+
+  local answer = {'settled'}
+  if batch then
+    local key = prefix .. ':batch:' .. batch
+    local place = known[9]
+    if known[10] then place = place .. ' ' .. known[10] end
+    redis.call('RPUSH', key .. ':done', place)
+    redis.call('HINCRBY', key, 'of:' .. counted, 1)
+    if state == 'running' then redis.call('HINCRBY', key, 'running', -1) end
+    if known[8] then redis.call('HINCRBY', key, 'out', -1) end
+    local b = redis.call('HMGET', key, 'total', 'sealed', 'stopOnFirstFailure', 'retainMs', 'stopping')
+    if b[3] and counted ~= 'exited_zero' and not b[5] then
+      redis.call('HSET', key, 'stopping', 1)
+      redis.call('SADD', prefix .. ':batches:stopping', batch)
+    end
+    if redis.call('HINCRBY', key, 'done', 1) == tonumber(b[1]) and b[2] then
+      for _, suffix in ipairs({'', ':jobs', ':done'}) do redis.call('PEXPIRE', key .. suffix, b[4]) end
+      redis.call('HSET', key, 'finishedAt', ARGV[6])
+    else
+      release_batch(answer, prefix, key, ARGV[6])
+    end
+  end
+  if cap and state == 'running' then release_parked(answer, prefix, tenant, ARGV[6], cap) end
+
   local message = id
   if #result <= tonumber(ARGV[8]) then message = id .. '\\n' .. result end
   if known[3] and known[3] ~= '' then redis.call('PUBLISH', ARGV[9] .. known[3], message) end
@@ -45,12 +84,12 @@ const SETTLE = defineScript(`
     if instance ~= known[3] then redis.call('PUBLISH', ARGV[9] .. instance, message) end
   end
   redis.call('DEL', KEYS[5])
-  return 'settled'
+  return answer
 `);
 
 /** The one terminal result of a job: the first valid write wins, and wakes whoever waits. */
 export async function settleJob(redis: Redis, end: Settlement): Promise<Settled> {
-  return (await SETTLE.run(
+  const [as, ...released] = (await SETTLE.run(
     redis,
     [
       keys.job(end.id),
@@ -61,6 +100,8 @@ export async function settleJob(redis: Redis, end: Settlement): Promise<Settled>
       keys.unqueued(),
       keys.startArtifacts(end.id, end.start ?? 0),
       keys.artifacts(end.id),
+      keys.tenantsOpen(),
+      keys.tenantsRunning(),
     ],
     [
       end.id,
@@ -72,6 +113,9 @@ export async function settleJob(redis: Redis, end: Settlement): Promise<Settled>
       end.retainMs,
       INLINE_RESULT_BYTES,
       channels.replies(''),
+      countedAs(end.outcome),
+      PREFIX,
     ],
-  )) as Settled;
+  )) as [SettledAs, ...(string | number)[]];
+  return { as, released: entriesOf(released) };
 }

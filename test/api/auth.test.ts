@@ -1,10 +1,12 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { createAuthenticate } from '../../services/api/auth.ts';
+import { readTenants } from '../../shared/config/tenants.ts';
 import { AppError } from '../../shared/errors.ts';
 
+const TENANTS = readTenants(undefined, 1);
 const KEY = 'cfd_0123456789abcdef0123456789abcdef';
-const authenticate = createAuthenticate(KEY);
+const authenticate = createAuthenticate(KEY, TENANTS);
 
 function isRefused(header: string | undefined): boolean {
   try {
@@ -55,7 +57,7 @@ describe('authentication', () => {
   });
 
   it('with an empty key lets nobody in', () => {
-    const open = createAuthenticate('');
+    const open = createAuthenticate('', TENANTS);
     for (const header of [undefined, '', 'Bearer', 'Bearer ']) expect(() => open(header)).toThrow();
   });
 });

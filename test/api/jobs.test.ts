@@ -6,6 +6,7 @@ import { jobPage } from '../../shared/contract/page.ts';
 import { type JobResult, jobResult } from '../../shared/contract/result.ts';
 import type { Admission } from '../../shared/queue/admit.ts';
 import { handBackJob } from '../../shared/queue/begin.ts';
+import { createEntrance } from '../../shared/queue/entrance.ts';
 import { readRecord } from '../../shared/queue/job-record.ts';
 import { keys } from '../../shared/queue/keys.ts';
 import { admitted, begun, newId, settle } from '../shared/queue/job.ts';
@@ -17,7 +18,8 @@ beforeAll(async () => {
   server = await startRedis();
   const { redis } = server;
   const results = createResults({ redis, subscriber: redis, instance: 'i', log: silent });
-  jobs = createJobs({ redis, results });
+  const entrance = createEntrance({ redis, log: silent });
+  jobs = createJobs({ redis, results, entrance });
 });
 afterAll(() => server.stop());
 

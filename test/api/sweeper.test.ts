@@ -1,12 +1,13 @@
 import { Queue } from 'bullmq';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { createEntrance, type Entrance } from '../../services/api/entrance.ts';
+import { createCanceller } from '../../services/api/canceller.ts';
 import { createSweeper } from '../../services/api/sweeper.ts';
 import { jobResult } from '../../shared/contract/result.ts';
 import { handBackJob } from '../../shared/queue/begin.ts';
+import { createEntrance, type Entrance } from '../../shared/queue/entrance.ts';
 import { readRecord } from '../../shared/queue/job-record.ts';
 import { keys } from '../../shared/queue/keys.ts';
-import { QUEUE_NAME, QUEUE_PREFIX } from '../../shared/queue/options.ts';
+import { QUEUE_PREFIX } from '../../shared/queue/options.ts';
 import { admitted, begin, begun, newId } from '../shared/queue/job.ts';
 import { eventually, silent, startRedis, type TestRedis } from '../shared/queue/redis.ts';
 
@@ -18,11 +19,17 @@ let sweeper: ReturnType<typeof createSweeper>;
 const now = Date.now();
 const ids: Record<string, string> = {};
 
+function aSweeper() {
+  const { redis } = server;
+  const canceller = createCanceller({ redis, entrance, log: silent });
+  return createSweeper({ redis, entrance, canceller, log: silent });
+}
+
 /** Every kind of job at once; one sweep is to leave each as it should be. */
 beforeAll(async () => {
   server = await startRedis();
   const { redis } = server;
-  queue = new Queue(QUEUE_NAME, { connection: await server.connect(), prefix: QUEUE_PREFIX });
+  queue = new Queue('interactive', { connection: await server.connect(), prefix: QUEUE_PREFIX });
   await queue.waitUntilReady();
   const old = { acceptedAtMs: now - MINUTE_MS };
   ids.forgotten = await admitted(redis, old);
@@ -41,9 +48,9 @@ beforeAll(async () => {
   await redis.zadd(keys.open(), 1, ids.gone);
   await redis.zadd(keys.running(), 1, ids.gone);
   await new Promise((resolve) => setTimeout(resolve, 250));
-  entrance = createEntrance({ queue, redis, log: silent });
+  entrance = createEntrance({ redis, log: silent });
   entrance.start();
-  sweeper = createSweeper({ redis, entrance, log: silent });
+  sweeper = aSweeper();
   sweeper.start();
   await eventually(
     'a sweep',
@@ -113,15 +120,15 @@ describe('the sweep of the API', () => {
   it('that is repeated changes nothing', async () => {
     const before = await resultOf('overdue');
     const jobsBefore = await queue.getJobCounts();
-    const again = createSweeper({ redis: server.redis, entrance, log: silent });
+    const again = aSweeper();
     again.start();
     await new Promise((resolve) => setTimeout(resolve, 2_300));
     await again.stop();
     expect(await resultOf('overdue')).toEqual(before);
-    expect((await queue.getJobCounts()).waiting).toBe(jobsBefore.waiting);
+    expect((await queue.getJobCounts()).prioritized).toBe(jobsBefore.prioritized);
   });
 
   it('stops though it was never started', async () => {
-    await createSweeper({ redis: server.redis, entrance, log: silent }).stop();
+    await aSweeper().stop();
   });
 });

@@ -80,6 +80,7 @@ describe('/openapi.json', () => {
     ['get', '/v1/jobs'],
     ['get', '/v1/jobs/{id}'],
     ['delete', '/v1/jobs/{id}'],
+    ['get', '/v1/jobs/{id}/events'],
     ['get', '/v1/jobs/{id}/artifacts.tar'],
     ['get', '/v1/info'],
     ['get', '/healthz'],

@@ -27,14 +27,43 @@ export interface ServerProcess {
 
 export async function startServer(
   env: Readonly<Record<string, string>> = {},
+  {
+    command = 'serve',
+    isDetached = false,
+  }: { command?: 'serve' | 'api'; isDetached?: boolean } = {},
 ): Promise<ServerProcess> {
   const dataDir = env.COFFERDAM_DATA_DIR ?? mkdtempSync(path.join(os.tmpdir(), 'cofferdam-test-'));
+  const started = await startProcess(
+    command,
+    { COFFERDAM_DATA_DIR: dataDir, COFFERDAM_PORT: '0', ...env },
+    { up: /"url":"(http:[^"]+)".*"api started"/, isDetached },
+  );
+  const key = env.COFFERDAM_DEV_KEY ?? readFileSync(path.join(dataDir, 'key'), 'utf8').trim();
+  const worker = (): string => started.log().match(/"worker":"([^"]+)"/)?.[1] ?? '';
+  const stop = async (signal?: NodeJS.Signals): Promise<number | null> => {
+    const code = await started.stop(signal);
+    rmSync(dataDir, { recursive: true, force: true });
+    return code;
+  };
+  return { ...started, url: started.said, key, dataDir, worker, stop };
+}
+
+/**
+ * One `cofferdam <command>`, once its log has the line that it is up; `said` is the first group of that line. A detached
+ * one does not hear a ^C in the terminal: who started it has to stop it.
+ */
+export async function startProcess(
+  command: 'serve' | 'api' | 'worker',
+  env: Readonly<Record<string, string>>,
+  { up, isDetached }: { up: RegExp; isDetached: boolean },
+) {
   const child = spawn(
     process.execPath,
-    [path.join(packageRoot, 'dist/services/cli/main.js'), 'serve'],
+    [path.join(packageRoot, 'dist/services/cli/main.js'), command],
     {
-      env: { ...process.env, COFFERDAM_DATA_DIR: dataDir, COFFERDAM_PORT: '0', ...env },
+      env: { ...process.env, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
+      detached: isDetached,
     },
   );
   let log = '';
@@ -44,25 +73,26 @@ export async function startServer(
     });
   }
   const exited = new Promise<number | null>((resolve) => child.once('exit', resolve));
-  const stop = async (signal: NodeJS.Signals = 'SIGTERM'): Promise<number | null> => {
-    child.kill(signal);
-    const overdue = setTimeout(() => child.kill('SIGKILL'), STOP_WITHIN_MS);
-    const code = await exited;
-    clearTimeout(overdue);
-    rmSync(dataDir, { recursive: true, force: true });
-    return code;
+  const said = await upLine(child, () => log, up);
+  return {
+    pid: child.pid as number,
+    said,
+    log: () => log,
+    async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | null> {
+      child.kill(signal);
+      const overdue = setTimeout(() => child.kill('SIGKILL'), STOP_WITHIN_MS);
+      const code = await exited;
+      clearTimeout(overdue);
+      return code;
+    },
   };
-  const url = await startedUrl(child, () => log);
-  const key = env.COFFERDAM_DEV_KEY ?? readFileSync(path.join(dataDir, 'key'), 'utf8').trim();
-  const worker = (): string => log.match(/"worker":"([^"]+)"/)?.[1] ?? '';
-  return { url, key, dataDir, pid: child.pid as number, worker, log: () => log, stop };
 }
 
-async function startedUrl(child: ChildProcess, log: () => string): Promise<string> {
+async function upLine(child: ChildProcess, log: () => string, up: RegExp): Promise<string> {
   const deadline = Date.now() + START_WITHIN_MS;
   while (Date.now() < deadline) {
-    const [, url] = log().match(/"url":"(http:[^"]+)".*"api started"/) ?? [];
-    if (url !== undefined) return url;
+    const [, said] = log().match(up) ?? [];
+    if (said !== undefined) return said;
     if (child.exitCode !== null) break;
     await sleep(50);
   }

@@ -20,7 +20,8 @@ describe('the table of errors', () => {
 
   it('calls retryable what the platform failed at, and nothing that the caller must mend', () => {
     for (const [code, { status, retryable }] of rows) {
-      if (status >= 500 || status === 408) expect([code, retryable]).toEqual([code, true]);
+      if (status >= 500 || status === 408 || status === 429)
+        expect([code, retryable]).toEqual([code, true]);
       else expect([code, retryable]).toEqual([code, false]);
     }
   });

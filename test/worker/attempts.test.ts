@@ -1,9 +1,13 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Attempts } from '../../services/worker/attempts.ts';
+import { createBlobCache } from '../../services/worker/blob-cache.ts';
+import { LiveOutputs } from '../../services/worker/live.ts';
 import { GuestLostError } from '../../services/worker/protocol/session.ts';
 import { type Sandbox, SandboxUnavailableError } from '../../services/worker/sandbox/sandbox.ts';
+import { blobNameOf } from '../../shared/contract/blob.ts';
 import { jobResult } from '../../shared/contract/result.ts';
 import type { JobSpec } from '../../shared/contract/spec.ts';
+import { putBlob, readBlob } from '../../shared/queue/blobs.ts';
 import { cancelRunning } from '../../shared/queue/cancel.ts';
 import { readRecord } from '../../shared/queue/job-record.ts';
 import { keys } from '../../shared/queue/keys.ts';
@@ -32,10 +36,18 @@ function aWorker(...scripts: (Script | null)[]) {
   const engine = new MemoryEngine();
   const outcomes: string[] = [];
   const out = new Set<Sandbox>();
+  const reusable: boolean[] = [];
   const attempts = new Attempts({
     redis: server.redis,
+    live: new LiveOutputs({ redis: server.redis, log: silent }),
     worker: 'w1',
     streamBytes: 1000,
+    blobs: createBlobCache({
+      read: (tenant, blob) => readBlob(server.redis, tenant, blob),
+      maxBytes: 1000,
+      onFetch: () => {},
+    }),
+    release: () => {},
     log: silent,
     onDone: ({ kind }) => outcomes.push(kind),
     leases: {
@@ -49,12 +61,13 @@ function aWorker(...scripts: (Script | null)[]) {
         return sandbox;
       },
       isEngineFailing: () => false,
-      retire: (sandbox) => {
+      retire: (sandbox, { isReusable }) => {
         out.delete(sandbox);
+        reusable.push(isReusable);
       },
     },
   });
-  return { attempts, outcomes, out };
+  return { attempts, outcomes, out, reusable };
 }
 
 const aJob = (over: Partial<JobSpec> = {}): Promise<string> =>
@@ -64,10 +77,18 @@ const resultOf = async (id: string) =>
   jobResult.parse(JSON.parse((await server.redis.get(keys.result(id))) ?? 'null'));
 
 describe('an attempt at a job', () => {
+  it('says of its sandbox that it may be used again only after a program that ended by itself', async () => {
+    const { attempts, reusable } = aWorker(endsWell, isLost);
+    await attempts.attempt(await aJob());
+    await attempts.attempt(await aJob());
+    expect(reusable).toEqual([true, false]);
+  });
+
   it('runs it, settles it and lets the sandbox go', async () => {
     const { attempts, outcomes, out } = aWorker(endsWell);
     const id = await aJob();
     expect(await attempts.attempt(id)).toEqual({ kind: 'ended' });
+    await attempts.settled();
     expect(await resultOf(id)).toMatchObject({
       outcome: { kind: 'exited' },
       stdout: 'hi',
@@ -82,7 +103,9 @@ describe('an attempt at a job', () => {
     const { attempts, outcomes } = aWorker(endsWell, endsWell);
     const id = await aJob();
     await attempts.attempt(id);
+    await attempts.settled();
     expect(await attempts.attempt(id)).toEqual({ kind: 'ended' });
+    await attempts.settled();
     expect(outcomes).toEqual(['exited']);
   });
 
@@ -92,6 +115,7 @@ describe('an attempt at a job', () => {
     expect(await attempts.attempt(id)).toEqual({ kind: 'again' });
     expect(await recordOf(id)).toMatchObject({ state: 'queued', starts: 1 });
     expect(await attempts.attempt(id)).toEqual({ kind: 'ended' });
+    await attempts.settled();
     expect(await resultOf(id)).toMatchObject({
       outcome: { kind: 'lost', cause: 'sandbox_lost' },
       fault: 'platform',
@@ -105,6 +129,7 @@ describe('an attempt at a job', () => {
     const { attempts } = aWorker(isLost);
     const id = await aJob({ onLost: 'fail' });
     expect(await attempts.attempt(id)).toEqual({ kind: 'ended' });
+    await attempts.settled();
     expect(await resultOf(id)).toMatchObject({ outcome: { kind: 'lost' }, attempt: 1 });
   });
 
@@ -113,6 +138,7 @@ describe('an attempt at a job', () => {
     const id = await aJob({ onLost: 'fail' });
     await begun(server.redis, id, 'dead');
     expect(await attempts.attempt(id)).toEqual({ kind: 'ended' });
+    await attempts.settled();
     expect(await resultOf(id)).toMatchObject({
       outcome: { kind: 'lost', cause: 'worker_lost' },
       ran: 'unknown',
@@ -128,6 +154,7 @@ describe('an attempt at a job', () => {
         expect(await recordOf(id)).toMatchObject({ state: 'queued', starts: 0, handedBack: times });
       }
       expect(await attempts.attempt(id)).toEqual({ kind: 'ended' });
+      await attempts.settled();
       expect(await resultOf(id)).toMatchObject({ outcome: { kind: 'exited' }, attempt: 1 });
     }
   });
@@ -154,6 +181,7 @@ describe('an attempt at a job', () => {
     expect(await attempts.attempt(id)).toMatchObject({ kind: 'hand_back' });
     expect(await attempts.attempt(id)).toEqual({ kind: 'again' });
     expect(await attempts.attempt(id)).toEqual({ kind: 'ended' });
+    await attempts.settled();
     expect(await resultOf(id)).toMatchObject({ outcome: { kind: 'exited' }, attempt: 2 });
   });
 
@@ -182,6 +210,51 @@ describe('an attempt at a job', () => {
     }
   });
 
+  it('of a job that names a blob of its tenant has the content of it', async () => {
+    const { attempts } = aWorker(endsWell);
+    const content = Buffer.from('the content');
+    const blob = await blobNameOf(content);
+    const put = { tenant: 'default', blob, content, lifeMs: 60_000, quotaBytes: 10_000 };
+    await putBlob(server.redis, put);
+    const id = await aJob({ files: [{ path: 'a', blob, executable: false }] });
+    expect(await attempts.attempt(id)).toEqual({ kind: 'ended' });
+    await attempts.settled();
+    expect((await resultOf(id)).outcome).toEqual({ kind: 'exited', exitCode: 0 });
+  });
+
+  it('of a job whose blob is gone, or another tenant’s, ends it without a sandbox', async () => {
+    const content = Buffer.from('of another');
+    const blob = await blobNameOf(content);
+    const put = { tenant: 'other', blob, content, lifeMs: 60_000, quotaBytes: 10_000 };
+    await putBlob(server.redis, put);
+    const { attempts, outcomes } = aWorker();
+    const id = await aJob({ files: [{ path: 'a', blob, executable: false }] });
+    expect(await attempts.attempt(id)).toEqual({ kind: 'ended' });
+    await attempts.settled();
+    expect(await resultOf(id)).toMatchObject({
+      outcome: { kind: 'could_not_start', stage: 'files', errno: 'ENOENT' },
+      fault: 'caller',
+      ran: 'no',
+    });
+    expect(outcomes).toEqual(['could_not_start']);
+  });
+
+  it('whose blob cannot be read for now is handed back, and costs no start', async () => {
+    const { attempts } = aWorker(endsWell);
+    const content = Buffer.from('behind a wrong type');
+    const blob = await blobNameOf(content);
+    await server.redis.lpush(keys.blob('default', blob), 'x');
+    const id = await aJob({ files: [{ path: 'a', blob, executable: false }] });
+    expect(await attempts.attempt(id)).toMatchObject({ kind: 'hand_back' });
+    expect(await recordOf(id)).toMatchObject({ state: 'queued', starts: 0 });
+    await server.redis.del(keys.blob('default', blob));
+    const put = { tenant: 'default', blob, content, lifeMs: 60_000, quotaBytes: 10_000 };
+    await putBlob(server.redis, put);
+    expect(await attempts.attempt(id)).toEqual({ kind: 'ended' });
+    await attempts.settled();
+    expect((await resultOf(id)).outcome).toEqual({ kind: 'exited', exitCode: 0 });
+  });
+
   it('is ended by a cancellation, and the job is cancelled', async () => {
     const { attempts } = aWorker(({ session }) => session.receive(started(0)));
     const id = await aJob();
@@ -198,6 +271,7 @@ describe('an attempt at a job', () => {
     await begun(server.redis, id, 'dead');
     await cancelRunning(server.redis, id, 'caller');
     expect(await attempts.attempt(id)).toEqual({ kind: 'ended' });
+    await attempts.settled();
     expect((await resultOf(id)).outcome).toEqual({ kind: 'cancelled', by: 'caller' });
   });
 
@@ -207,6 +281,7 @@ describe('an attempt at a job', () => {
     });
     const id = await aJob();
     expect(await attempts.attempt(id)).toEqual({ kind: 'ended' });
+    await attempts.settled();
     expect(await recordOf(id)).toMatchObject({ state: 'running', worker: 'other' });
     expect(outcomes).toEqual([]);
   });

@@ -1,3 +1,4 @@
+import os from 'node:os';
 import { describe, expect, it } from 'vitest';
 import { resolve } from '../../services/api/policy/resolve.ts';
 import { workerConfig } from '../../services/worker/config.ts';
@@ -30,5 +31,25 @@ describe('the times of a worker', () => {
     const config = workerConfig(settings);
     expect(config.maxLifeMs).toBeGreaterThan(settings.limits.timeoutMs.ceiling);
     expect(config.idleSeconds * 1000).toBeGreaterThan(settings.poolMaxAgeMs);
+  });
+});
+
+describe('the stock of a worker', () => {
+  it.each<[Record<string, string>, number, number]>([
+    [{ COFFERDAM_SLOTS: '3' }, 3, 12],
+    [{ COFFERDAM_SLOTS: '3', COFFERDAM_POOL_READY: '0' }, 0, 12],
+    [{ COFFERDAM_SLOTS: '3', COFFERDAM_POOL_READY: '20' }, 20, 20],
+    [{ COFFERDAM_SLOTS: '3', COFFERDAM_POOL_MAX_READY: '2' }, 2, 2],
+    [{ COFFERDAM_SLOTS: '3', COFFERDAM_POOL_READY: '0', COFFERDAM_POOL_MAX_READY: '0' }, 0, 0],
+  ])('of %o has its bounds', (env, least, most) => {
+    const config = workerConfig(parseSettings(env));
+    expect([config.poolReady, config.poolMaxReady]).toEqual([least, most]);
+  });
+
+  it('is never larger by default than what the host has memory for', () => {
+    const { poolMaxReady } = workerConfig(
+      parseSettings({ COFFERDAM_SLOTS: '1024', COFFERDAM_POOL_READY: '1' }),
+    );
+    expect(poolMaxReady * 15 * 1024 * 1024).toBeLessThanOrEqual(os.totalmem() / 10);
   });
 });

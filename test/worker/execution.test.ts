@@ -22,6 +22,8 @@ import {
 } from './protocol/frames.ts';
 import { aSpec } from './spec.ts';
 
+const NO_BLOBS = new Map<string, Buffer>();
+
 /** A sandbox whose guest is this test. */
 function aSandbox() {
   const written = new Written();
@@ -38,6 +40,7 @@ function aSandbox() {
     session,
     closed: new Promise(() => {}),
     diedOfMemory: async () => false,
+    end: async () => {},
     disconnect() {
       gone.is = true;
       session.fail(new GuestLostError('the stream to the guest closed'));
@@ -52,7 +55,11 @@ async function run(
   deadline: Deadline = createDeadline(),
 ) {
   const { sandbox, session } = aSandbox();
-  const execution = execute(sandbox, aSpec(over), { deadline, streamBytes: 10_000 });
+  const execution = execute(sandbox, aSpec(over), {
+    deadline,
+    streamBytes: 10_000,
+    blobs: NO_BLOBS,
+  });
   for (const frame of frames) session.receive(frame);
   session.fail(new GuestLostError('the stream to the guest closed'));
   return execution;
@@ -145,6 +152,7 @@ describe('an execution', () => {
     const execution = execute(sandbox, aSpec(), {
       deadline: createDeadline(),
       streamBytes: 10_000,
+      blobs: NO_BLOBS,
     });
     for (const frame of frames) session.receive(frame);
     session.receive(done());
@@ -164,7 +172,7 @@ describe('an execution', () => {
   ])('that is %s tells the guest so, and takes its report', async (_, cause, number) => {
     const { sandbox, session, written, gone } = aSandbox();
     const deadline = createDeadline();
-    const execution = execute(sandbox, aSpec(), { deadline, streamBytes: 1000 });
+    const execution = execute(sandbox, aSpec(), { deadline, streamBytes: 1000, blobs: NO_BLOBS });
     session.receive(started(0));
     deadline.end(cause);
     const kill = written.frames.find(({ type }) => type === TO_GUEST.KILL);
@@ -179,7 +187,7 @@ describe('an execution', () => {
     const { sandbox, session, written } = aSandbox();
     const deadline = createDeadline();
     deadline.end({ kind: 'cancelled', by: 'caller' });
-    const execution = execute(sandbox, aSpec(), { deadline, streamBytes: 1000 });
+    const execution = execute(sandbox, aSpec(), { deadline, streamBytes: 1000, blobs: NO_BLOBS });
     expect(written.types().slice(-2)).toEqual([TO_GUEST.RUN, TO_GUEST.KILL]);
     session.fail(new GuestLostError('x'));
     await execution;
@@ -188,7 +196,7 @@ describe('an execution', () => {
   it('drops a guest that does not report when told to end', async () => {
     const { sandbox, gone } = aSandbox();
     const deadline = createDeadline();
-    const execution = execute(sandbox, aSpec(), { deadline, streamBytes: 1000 });
+    const execution = execute(sandbox, aSpec(), { deadline, streamBytes: 1000, blobs: NO_BLOBS });
     deadline.end({ kind: 'cancelled', by: 'caller' });
     expect((await execution).error).toBeInstanceOf(GuestLostError);
     expect(gone.is).toBe(true);
@@ -198,7 +206,11 @@ describe('an execution', () => {
     const { sandbox } = aSandbox();
     const deadline = createDeadline();
     vi.useFakeTimers();
-    const execution = execute(sandbox, aSpec({ timeoutMs: 1 }), { deadline, streamBytes: 1 });
+    const execution = execute(sandbox, aSpec({ timeoutMs: 1 }), {
+      deadline,
+      streamBytes: 1,
+      blobs: NO_BLOBS,
+    });
     await vi.advanceTimersByTimeAsync(1 + REPORT_GRACE_MS + 5_000);
     vi.useRealTimers();
     expect((await execution).report).toBeUndefined();

@@ -1,7 +1,12 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { EndCause } from '../../services/worker/deadline.ts';
-import { type Evidence, outcomeOf, outcomeOfStep } from '../../services/worker/outcome.ts';
+import {
+  type Evidence,
+  mayBeReused,
+  outcomeOf,
+  outcomeOfStep,
+} from '../../services/worker/outcome.ts';
 import type { GuestReport, StepReport } from '../../services/worker/protocol/conversation.ts';
 import { CAUSE, KIND, STAGE } from '../../services/worker/protocol/frame.ts';
 import { outcome as outcomeSchema } from '../../shared/contract/result.ts';
@@ -105,7 +110,7 @@ describe('how a step ended', () => {
       lost('worker_lost'),
     ],
   ])('is told by %s', (_, over, oomKills, expected) => {
-    expect(outcomeOfStep(step(over), oomKills)).toEqual(expected);
+    expect(outcomeOfStep(step({ ...over, oomKills }))).toEqual(expected);
   });
 });
 
@@ -116,8 +121,14 @@ describe('how a job ended', () => {
   });
 
   it('is out of memory when the kernel killed, and the last step did not end well', () => {
-    const steps = [step({ kind: KIND.SIGNALED, code: 9 })];
+    const steps = [step({ kind: KIND.SIGNALED, code: 9, oomKills: 1 })];
     expect(of({ report: report(steps, { oomKills: 1 }) })).toEqual({ kind: 'out_of_memory' });
+  });
+
+  it('is not out of memory for what was killed in an earlier step', () => {
+    const steps = [step({ oomKills: 2 }), step({ step: 1, code: 7 })];
+    const end = of({ report: report(steps, { oomKills: 2 }), stepCount: 2 });
+    expect(end).toEqual({ kind: 'exited', exitCode: 7 });
   });
 
   it('is that it could not start when the guest refused it, even if it was cancelled then', () => {
@@ -204,6 +215,7 @@ describe('every evidence', () => {
     stderrTotal: fc.nat(),
     wallUs: fc.nat(),
     cpuUs: fc.nat(),
+    oomKills: fc.nat(2),
   });
   const anyCause = fc.constantFrom<EndCause | undefined>(
     undefined,
@@ -236,5 +248,34 @@ describe('every evidence', () => {
       ),
       { numRuns: 1000 },
     );
+  });
+});
+
+describe('whether a sandbox may run another job of its group', () => {
+  const exited = { kind: 'exited', exitCode: 1 } as const;
+  const whole = report([step({ code: 1 })]);
+
+  it.each([
+    ['an exit, whatever the code', exited, true],
+    ['a signal that the program got', { kind: 'signaled', signal: 'SIGSEGV' }, true],
+    ['a time limit', { kind: 'timed_out', limit: 'wall' }, false],
+    ['too much memory', { kind: 'out_of_memory' }, false],
+    ['too much output', { kind: 'output_limit' }, false],
+    [
+      'a program that could not start',
+      { kind: 'could_not_start', stage: 'exec', errno: 'ENOENT' },
+      false,
+    ],
+    ['a cancellation', { kind: 'cancelled', by: 'caller' }, false],
+    ['a loss', { kind: 'lost', cause: 'sandbox_lost' }, false],
+  ] as const)('after %s', (_, outcome, may) => {
+    expect(mayBeReused(outcome, { cause: undefined, report: whole })).toBe(may);
+  });
+
+  it('is no without a report, after a request to end however late, and after a kill for memory', () => {
+    expect(mayBeReused(exited, { cause: undefined, report: undefined })).toBe(false);
+    expect(mayBeReused(exited, { cause: CANCELLED, report: whole })).toBe(false);
+    const killed = report([step({ code: 1 })], { oomKills: 1 });
+    expect(mayBeReused(exited, { cause: undefined, report: killed })).toBe(false);
   });
 });

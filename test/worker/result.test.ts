@@ -14,6 +14,7 @@ const T0 = 1_700_000_000_000;
 const record: JobRecord = {
   tenant: 'default',
   state: 'running',
+  lane: 'interactive',
   acceptedAt: T0,
   expiresAt: T0 + 60_000,
   retainMs: 1000,

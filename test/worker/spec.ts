@@ -2,7 +2,7 @@
 import type { JobSpec } from '../../shared/contract/spec.ts';
 
 export const aSpec = (over: Partial<JobSpec> = {}): JobSpec => ({
-  version: 1,
+  version: 2,
   image: 'base',
   runtime: 'runc',
   hasSteps: false,
@@ -26,5 +26,6 @@ export const aSpec = (over: Partial<JobSpec> = {}): JobSpec => ({
   parseJson: false,
   truncate: 'both',
   onLost: 'retry',
+  group: null,
   ...over,
 });

@@ -7,6 +7,7 @@ import {
   type JobSpec,
   type JobStep,
   SPEC_VERSION,
+  type SpecFile,
 } from '../../../shared/contract/spec.ts';
 import { utf8Bytes } from '../../../shared/contract/units.ts';
 import { AppError } from '../../../shared/errors.ts';
@@ -39,7 +40,7 @@ export function resolve(request: JobRequest, rules: Rules): Resolved {
   const timeoutMs = limitOf('timeoutMs', request.timeoutMs, rules, 'timeoutMs');
   const { steps, scripts } = stepsOf(request, image, timeoutMs);
   const limits = limitsOf(request, { timeoutMs, steps: steps.length }, rules);
-  const files = [...(request.files ?? []), ...scripts];
+  const files = [...(request.files ?? []).map(specFileOf), ...scripts];
   refuseWhatCannotFit(files, limits);
   refuseTooMuchText(request, steps);
   return {
@@ -60,6 +61,7 @@ export function resolve(request: JobRequest, rules: Rules): Resolved {
       parseJson: request.parseJson ?? false,
       truncate: request.truncate ?? 'both',
       onLost: request.onLost ?? 'retry',
+      group: request.group ?? null,
     },
   };
 }
@@ -93,7 +95,14 @@ const aboveCeiling = (field: string, value: number, ceiling: number, why = ''): 
     detail: `${field}: expected at most ${ceiling}${why}; came ${value}`,
   });
 
-type SpecFile = JobSpec['files'][number];
+const specFileOf = ({
+  path,
+  content = '',
+  blob,
+  encoding,
+  executable,
+}: NonNullable<JobRequest['files']>[number]): SpecFile =>
+  blob === undefined ? { path, content, encoding, executable } : { path, blob, executable };
 
 /** One program, or several; a script becomes a file beside the caller's and the argv that runs it. */
 function stepsOf(
@@ -206,7 +215,10 @@ function refuseTooMuchText(
 }
 
 function refuseWhatCannotFit(files: readonly SpecFile[], limits: JobLimits): void {
-  const bytes = files.reduce((sum, file) => sum + fileBytes(file.content, file.encoding), 0);
+  const bytes = files.reduce(
+    (sum, file) => sum + ('content' in file ? fileBytes(file.content, file.encoding) : 0),
+    0,
+  );
   const room = limits.workspaceMb * MIB;
   if (bytes > room) throw aboveCeiling('files', bytes, room, ' bytes (limits.workspaceMb)');
 }

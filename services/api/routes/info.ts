@@ -23,6 +23,7 @@ const info = z.strictObject({
     z.strictObject({ default: z.number().nullable(), ceiling: z.number() }),
   ),
   maxBodyBytes: z.int(),
+  maxBlobBytes: z.int(),
   maxWaitSeconds: z.int(),
   openJobs: z.int().describe('Jobs waiting or running, of everyone.'),
   workers: z.array(
@@ -70,6 +71,7 @@ export function infoRoutes(
           ]),
         ),
         maxBodyBytes: settings.maxBodyBytes,
+        maxBlobBytes: settings.blobs.maxBytes,
         maxWaitSeconds: MAX_WAIT_SECONDS,
         openJobs,
         workers: workers.map(({ id, slots, running, ready }) => ({ id, slots, running, ready })),

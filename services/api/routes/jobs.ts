@@ -8,6 +8,7 @@ import { AppError } from '../../../shared/errors.ts';
 import { type Admit, newJobId } from '../admit.ts';
 import type { Jobs, JobView } from '../jobs.ts';
 import type { Results } from '../results.ts';
+import { idempotencyHeader, idempotencyKeyOf } from './idempotency-key.ts';
 import {
   callerOf,
   MAX_WAIT_SECONDS,
@@ -17,7 +18,6 @@ import {
   waitQuery,
 } from './server-types.ts';
 
-const MAX_IDEMPOTENCY_KEY = 255;
 const MAX_PAGE = 200;
 
 export const jobId = z
@@ -39,17 +39,13 @@ const listQuery = z.strictObject({
   cursor: z.string().max(64).optional().describe('The `next` of the page before.'),
 });
 
-const submitHeaders = z.looseObject({
+const submitHeaders = idempotencyHeader.extend({
   prefer: z
     .string()
     .optional()
     .describe(
       `wait=N: answer with the result if it is there in N seconds, at most ${MAX_WAIT_SECONDS}.`,
     ),
-  'idempotency-key': z
-    .string()
-    .optional()
-    .describe('The same key with the same body answers the same job, for a day at least.'),
 });
 
 /** `Prefer: wait=N` (RFC 7240), in seconds. */
@@ -66,16 +62,11 @@ function preferredWaitMs(prefer: string | string[] | undefined): number {
   return Number(seconds) * 1000;
 }
 
-function idempotencyKeyOf(header: string | string[] | undefined): string | undefined {
-  if (header === undefined) return undefined;
-  const key = Array.isArray(header) ? header.join(',') : header;
-  if (key.length === 0 || key.length > MAX_IDEMPOTENCY_KEY) {
-    throw new AppError('REQUEST_INVALID', {
-      field: 'Idempotency-Key',
-      detail: `Idempotency-Key: expected 1 to ${MAX_IDEMPOTENCY_KEY} characters; came ${key.length}`,
-    });
-  }
-  return key;
+/** A client that goes while it waits, and has no key to find its job by, can never ask for it: nobody wants it any more. */
+function whenLeft(reply: FastifyReply, act: () => void): void {
+  reply.raw.once('close', () => {
+    if (!reply.raw.writableFinished) act();
+  });
 }
 
 /** The stored text as it is: never parsed and printed again. */
@@ -103,7 +94,7 @@ export function jobRoutes(
         tags: ['jobs'],
         headers: submitHeaders,
         body: jobRequest,
-        response: { 200: jobResult, 202: jobResult, ...refusals(400, 413, 415, 422) },
+        response: { 200: jobResult, 202: jobResult, ...refusals(400, 413, 415, 422, 429) },
       },
     },
     async (request, reply) => {
@@ -116,13 +107,17 @@ export function jobRoutes(
       let acceptedId = id;
       try {
         const replyTo = waiting ? instance : '';
-        const accepted = await admit({
-          id,
-          caller,
-          request: request.body,
-          idempotencyKey,
-          replyTo,
-        });
+        const accepting = admit.job({ id, caller, request: request.body, idempotencyKey, replyTo });
+        if (waiting !== undefined && idempotencyKey === undefined) {
+          whenLeft(reply, () => {
+            waiting.cancel();
+            const cancelling = accepting.then(() => jobs.cancel(caller, id));
+            cancelling.catch((error: unknown) =>
+              request.log.debug({ err: error }, 'not cancelled'),
+            );
+          });
+        }
+        const accepted = await accepting;
         acceptedId = accepted.id;
         const json = accepted.isRepeated ? undefined : await waiting?.result;
         if (accepted.isRepeated) view = await jobs.get(caller, accepted.id, waitMs);

@@ -20,6 +20,8 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** A route without this needs a key, whatever its path is. */
     isPublic?: boolean;
+    /** Its body may take as long as it keeps coming. */
+    isStream?: boolean;
   }
 }
 

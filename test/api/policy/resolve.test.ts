@@ -41,7 +41,7 @@ describe('a request that asks for nothing but its command', () => {
       expiresInMs: 86_400_000,
       retainMs: 86_400_000,
       spec: {
-        version: 1,
+        version: 2,
         image: 'base',
         runtime: 'runc',
         hasSteps: false,
@@ -70,6 +70,7 @@ describe('a request that asks for nothing but its command', () => {
         parseJson: false,
         truncate: 'both',
         onLost: 'retry',
+        group: null,
       },
     });
   });
@@ -207,7 +208,7 @@ describe('a script', () => {
       ['cat', '.script-0.sh'],
       ['sh', '/work/.script-2.sh'],
     ]);
-    expect(files.map(({ path, content }) => [path, content])).toEqual([
+    expect(files.map((file) => [file.path, 'content' in file && file.content])).toEqual([
       ['.script-0.sh', 'one'],
       ['.script-2.sh', 'two'],
     ]);
@@ -313,7 +314,9 @@ describe('every request that is accepted', () => {
         if (!parsed.success || refusalOf(parsed.data) !== undefined) return;
         const { spec } = resolve(parsed.data, rulesOf());
         expect(jobSpec.parse(JSON.parse(JSON.stringify(spec)))).toEqual(spec);
-        expect(() => encodeJob(spec, { streamBytes: 1, lifeMs: 1 })).not.toThrow();
+        expect(() =>
+          encodeJob(spec, { streamBytes: 1, lifeMs: 1, blobs: new Map() }),
+        ).not.toThrow();
       }),
       { numRuns: 300 },
     );

@@ -56,6 +56,16 @@ describe('settings', () => {
     expect(parseSettings({ COFFERDAM_SLOTS: '7', COFFERDAM_POOL_READY: '0' }).poolReady).toBe(0);
   });
 
+  it('never keep more sandboxes ready at least than at most', () => {
+    const env = { COFFERDAM_POOL_READY: '4', COFFERDAM_POOL_MAX_READY: '3' };
+    expect(() => parseSettings(env)).toThrow(
+      'COFFERDAM_POOL_READY: expected at most COFFERDAM_POOL_MAX_READY (3); came 4',
+    );
+    expect(parseSettings({ COFFERDAM_SLOTS: '7', COFFERDAM_POOL_MAX_READY: '3' }).poolReady).toBe(
+      3,
+    );
+  });
+
   it('cannot be changed by whoever reads them', () => {
     const settings = parseSettings({});
     expect(Object.isFrozen(settings)).toBe(true);

@@ -38,7 +38,7 @@ describe('a spec', () => {
     const spec = specOf({ command: ['true'] });
     const { cwd: _, ...less } = spec;
     for (const bad of [
-      { ...spec, version: 2 },
+      { ...spec, version: 1 },
       { ...spec, extra: 1 },
       less,
       { ...spec, steps: [] },

@@ -16,7 +16,7 @@ const DAY_MS = 24 * 3_600_000;
 describe('admitting a job', () => {
   it('writes a record that reads back as it was given', async () => {
     const job = admission({ labels: { a: '1' }, retainMs: 5000, budgetMs: 77 });
-    expect(await admitJob(server.redis, job)).toEqual({ kind: 'accepted' });
+    expect(await admitJob(server.redis, job)).toMatchObject({ kind: 'accepted' });
     expect(await readRecord(server.redis, job.id)).toEqual({
       tenant: 'default',
       state: 'queued',
@@ -27,6 +27,8 @@ describe('admitting a job', () => {
       image: 'base',
       runtime: 'runc',
       labels: { a: '1' },
+      lane: 'interactive',
+      tag: 0,
       starts: 0,
       fence: 0,
       handedBack: 0,
@@ -78,7 +80,7 @@ describe('an Idempotency-Key', () => {
   it('is one of its tenant alone', async () => {
     await admitted(server.redis, { tenant: 'left', idempotency: once });
     const right = admission({ tenant: 'right', idempotency: once });
-    expect(await admitJob(server.redis, right)).toEqual({ kind: 'accepted' });
+    expect(await admitJob(server.redis, right)).toMatchObject({ kind: 'accepted' });
   });
 
   it('still answers with the first job when that one is done', async () => {
@@ -145,6 +147,8 @@ describe('a full queue', () => {
     const maxOpenJobs = await server.redis.zcard(keys.open());
     expect(await admitJob(server.redis, admission({ maxOpenJobs }))).toEqual({ kind: 'full' });
     await settle(server.redis, id, null, { from: 'queued' });
-    expect(await admitJob(server.redis, admission({ maxOpenJobs }))).toEqual({ kind: 'accepted' });
+    expect(await admitJob(server.redis, admission({ maxOpenJobs }))).toMatchObject({
+      kind: 'accepted',
+    });
   });
 });

@@ -7,6 +7,7 @@ import { everyOutcome } from '../contract/outcomes.ts';
 const record: JobRecord = {
   tenant: 'default',
   state: 'queued',
+  lane: 'interactive',
   acceptedAt: 1_700_000_000_000,
   expiresAt: 1_700_000_100_000,
   retainMs: 1000,

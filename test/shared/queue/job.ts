@@ -4,13 +4,15 @@ import type { Redis } from 'ioredis';
 import type { Outcome } from '../../../shared/contract/result.ts';
 import { type Admission, type Admitted, admitJob } from '../../../shared/queue/admit.ts';
 import { type Begun, beginJob } from '../../../shared/queue/begin.ts';
-import { type Settled, type Settlement, settleJob } from '../../../shared/queue/settle.ts';
+import { type SettledAs, type Settlement, settleJob } from '../../../shared/queue/settle.ts';
 
 export const newId = (): string => `job_${randomBytes(16).toString('hex')}`;
 
 export const admission = (over: Partial<Admission> = {}): Admission => ({
   id: newId(),
   tenant: 'default',
+  lane: 'interactive',
+  share: { cost: 1, maxOpenJobs: 100_000, maxRunningJobs: null },
   spec: '{"a":1}',
   image: 'base',
   runtime: 'runc',
@@ -69,4 +71,4 @@ export const settle = (
   id: string,
   start: number | null,
   over: Partial<Settlement> = {},
-): Promise<Settled> => settleJob(redis, settlement(id, start, over));
+): Promise<SettledAs> => settleJob(redis, settlement(id, start, over)).then(({ as }) => as);

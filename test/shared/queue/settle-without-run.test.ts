@@ -26,7 +26,7 @@ describe('settling a job of which nothing ran', () => {
   it('keeps a result of the contract, made from its record', async () => {
     const id = await admitted(server.redis, { labels: { a: 'b' } });
     const end = { id, record: await read(id), outcome: { kind: 'expired' } as const };
-    expect(await settleWithoutRun(server.redis, end)).toBe('settled');
+    expect((await settleWithoutRun(server.redis, end)).as).toBe('settled');
     expect(await resultOf(id)).toMatchObject({
       outcome: { kind: 'expired' },
       ran: 'no',
@@ -41,7 +41,9 @@ describe('settling a job of which nothing ran', () => {
     if (reply.kind !== 'started') throw new Error(reply.kind);
     const { start, record } = reply;
     const outcome = { kind: 'lost', cause: 'sandbox_unavailable' } as const;
-    expect(await settleWithoutRun(server.redis, { id, record, start, outcome })).toBe('settled');
+    expect((await settleWithoutRun(server.redis, { id, record, start, outcome })).as).toBe(
+      'settled',
+    );
     expect(await resultOf(id)).toMatchObject({ ran: 'no', attempt: 0 });
   });
 
@@ -49,7 +51,7 @@ describe('settling a job of which nothing ran', () => {
     const id = await admitted(server.redis);
     const record = await read(id);
     await begun(server.redis, id);
-    expect(await settleWithoutRun(server.redis, { id, record, outcome: LOST })).toBe('fenced');
+    expect((await settleWithoutRun(server.redis, { id, record, outcome: LOST })).as).toBe('fenced');
   });
 
   it('leaves a job alone that another worker began after its record was read as running', async () => {
@@ -58,7 +60,7 @@ describe('settling a job of which nothing ran', () => {
     const record = await read(id);
     await handBackJob(server.redis, { id, start: first, ran: 'yes' });
     await begun(server.redis, id, 'busy');
-    expect(await settleWithoutRun(server.redis, { id, record, outcome: LOST })).toBe('fenced');
+    expect((await settleWithoutRun(server.redis, { id, record, outcome: LOST })).as).toBe('fenced');
     expect(await read(id)).toMatchObject({ state: 'running', worker: 'busy' });
   });
 });

@@ -1,0 +1,200 @@
+/**
+ * Jobs of a batch on their way in: a stream of any length through a bounded number of records in memory. While one chunk
+ * goes to Redis the next is judged. What was sent before, under the same Idempotency-Key, is there already and stays as
+ * it is, so that a cut upload is simply sent again.
+ */
+import { randomBytes } from 'node:crypto';
+import type { Redis } from 'ioredis';
+import type { Settings } from '../../shared/config/settings.ts';
+import type { BatchAccepted, BatchOptions, LineError } from '../../shared/contract/batch.ts';
+import { AppError } from '../../shared/errors.ts';
+import type { Log } from '../../shared/log.ts';
+import { admitBatchJobs, type BatchJob } from '../../shared/queue/admit-batch.ts';
+import { createBatch, readBatch, sealBatch, stopBatch } from '../../shared/queue/batch-record.ts';
+import type { Entrance } from '../../shared/queue/entrance.ts';
+import { BATCH_WINDOW } from '../../shared/queue/options.ts';
+import { type Admit, queueFull, sha256, tenantFull } from './admit.ts';
+import type { Caller } from './auth.ts';
+import { type JobLine, judgeLine } from './batch-job.ts';
+import type { Canceller } from './canceller.ts';
+import type { Pressure } from './pressure.ts';
+
+const CHUNK_JOBS = 500;
+const CHUNK_BYTES = 1024 * 1024;
+const SHOWN_ERRORS = 100;
+
+export interface Upload {
+  readonly caller: Caller;
+  readonly options: BatchOptions;
+  readonly idempotencyKey: string | undefined;
+  /** What must be the same when it is sent again under its key, as text. */
+  readonly sameness: string;
+  readonly jobs: AsyncIterable<JobLine> | Iterable<JobLine>;
+  /** Judge all before any is accepted: for jobs that are in memory anyway. */
+  readonly isWhole: boolean;
+}
+
+export interface UploadParts {
+  readonly redis: Redis;
+  readonly admit: Admit;
+  readonly entrance: Entrance;
+  readonly canceller: Canceller;
+  readonly pressure: Pressure;
+  readonly maxOpenJobs: number;
+  readonly limits: Settings['limits'];
+  readonly onAccepted: (jobs: number) => void;
+  readonly log: Log;
+}
+
+export type UploadBatch = (upload: Upload) => Promise<BatchAccepted>;
+
+/** 128 random bits: not to be guessed, and with it no job of the batch. */
+const newBatchId = (): string => `bat_${randomBytes(16).toString('hex')}`;
+
+export function createUpload(parts: UploadParts): UploadBatch {
+  const { redis, canceller, log } = parts;
+  return async (upload) => {
+    parts.pressure.require(upload.options.defaults?.lane ?? 'bulk');
+    const candidate = newBatchId();
+    if (upload.isWhole) await judgeAll(parts, upload, candidate);
+    const id = await open(parts, upload, candidate);
+    const refused = createRefusals(upload.options);
+    try {
+      await receive(parts, upload, id, refused);
+      await sealBatch(redis, id);
+    } catch (error) {
+      // Without a key nothing can ever complete it.
+      if (upload.idempotencyKey === undefined) {
+        await stopBatch(redis, id);
+        canceller
+          .cancel(id)
+          .catch((cause: unknown) => log.warn({ err: cause }, 'left to the sweep'));
+      }
+      throw error instanceof AppError ? error.with({ batch: id }) : error;
+    }
+    const batch = await readBatch(redis, id);
+    if (batch === undefined) throw new AppError('NOT_FOUND');
+    return { ...batch.view, skipped: refused.count, errors: refused.shown };
+  };
+}
+
+async function judgeAll(parts: UploadParts, upload: Upload, id: string): Promise<void> {
+  const { options, caller, jobs } = upload;
+  const refused = createRefusals(options);
+  for await (const line of jobs) {
+    await judgeLine(line, { id, options, caller, admit: parts.admit }).catch(refused.add);
+  }
+}
+
+async function open(parts: UploadParts, upload: Upload, id: string): Promise<string> {
+  const { options, idempotencyKey, caller } = upload;
+  const { expiresInMs, retainMs } = parts.limits;
+  const keptMs = options.defaults?.retainMs ?? retainMs.default ?? retainMs.ceiling;
+  const created = await createBatch(parts.redis, {
+    id,
+    tenant: caller.tenant,
+    options: JSON.stringify(options),
+    window: Math.min(options.maxParallel ?? BATCH_WINDOW, BATCH_WINDOW),
+    stopOnFirstFailure: options.stopOnFirstFailure ?? false,
+    retainMs: keptMs,
+    idempotency:
+      idempotencyKey === undefined
+        ? null
+        : { key: sha256(`batch ${idempotencyKey}`), body: sha256(upload.sameness) },
+    idempotencyMs: expiresInMs.ceiling + keptMs,
+  });
+  if (created.kind === 'key_reused') {
+    throw new AppError('IDEMPOTENCY_KEY_REUSED', { field: 'Idempotency-Key' });
+  }
+  return created.id;
+}
+
+async function receive(
+  parts: UploadParts,
+  upload: Upload,
+  id: string,
+  refused: Refusals,
+): Promise<void> {
+  const { options, caller, jobs } = upload;
+  let chunk: BatchJob[] = [];
+  let bytes = 0;
+  let sending: Promise<void> = Promise.resolve();
+  const send = async (): Promise<void> => {
+    const ready = chunk;
+    chunk = [];
+    bytes = 0;
+    await sending;
+    sending = admitChunk(parts, { id, caller, jobs: ready });
+    sending.catch(() => {}); // heard of at the next await
+  };
+  for await (const line of jobs) {
+    const job = await judgeLine(line, { id, options, caller, admit: parts.admit }).catch(
+      refused.add,
+    );
+    if (job === undefined) continue;
+    chunk.push(job);
+    bytes += job.spec.length;
+    if (chunk.length >= CHUNK_JOBS || bytes >= CHUNK_BYTES) await send();
+  }
+  if (chunk.length > 0) await send();
+  await sending;
+}
+
+async function admitChunk(
+  parts: UploadParts,
+  { id, caller, jobs }: { id: string; caller: Caller; jobs: readonly BatchJob[] },
+): Promise<void> {
+  const share = parts.admit.shareOf(caller);
+  parts.pressure.require('bulk');
+  const admitted = await admitBatchJobs(parts.redis, {
+    batch: id,
+    tenant: caller.tenant,
+    share,
+    acceptedAtMs: Date.now(),
+    maxOpenJobs: parts.maxOpenJobs,
+    jobs,
+  });
+  switch (admitted.kind) {
+    case 'accepted':
+      parts.onAccepted(admitted.added);
+      return parts.entrance.release(admitted.released);
+    case 'key_reused': {
+      const detail = `job ${admitted.index}: its key belongs to another job of the batch`;
+      throw new AppError('JOB_KEY_REUSED', { detail, field: 'key' });
+    }
+    case 'closed':
+      throw new AppError('BATCH_CLOSED');
+    case 'full':
+      throw queueFull();
+    case 'tenant_full':
+      throw tenantFull(share);
+    default:
+      admitted satisfies never;
+  }
+}
+
+interface Refusals {
+  readonly count: number;
+  readonly shown: LineError[];
+  /** Throws on, unless refused jobs are left out. */
+  readonly add: (error: unknown) => undefined;
+}
+
+function createRefusals({ onInvalid = 'reject' }: BatchOptions): Refusals {
+  const shown: LineError[] = [];
+  let count = 0;
+  return {
+    get count() {
+      return count;
+    },
+    shown,
+    add(error) {
+      if (!(error instanceof AppError) || error.line === undefined) throw error;
+      if (onInvalid === 'reject') throw error;
+      count++;
+      if (shown.length >= SHOWN_ERRORS) return;
+      const { code, line, field, message } = error;
+      shown.push({ line, code, detail: message, ...(field === undefined ? {} : { field }) });
+    },
+  };
+}

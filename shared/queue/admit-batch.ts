@@ -1,0 +1,126 @@
+/** Jobs of a batch: their records, and the way into the queue for as many as its window has room for; all or none. */
+import type { Redis } from 'ioredis';
+import type { NewJob, Share } from './admit.ts';
+import { type Entry, entriesOf, FAIR_SHARE } from './fair-share.ts';
+import { keys, PREFIX } from './keys.ts';
+import { RELEASE } from './release.ts';
+import { defineScript } from './script.ts';
+
+export interface BatchJob extends NewJob {
+  /** Its place in the upload, from 0. */
+  readonly index: number;
+  readonly key: string | null;
+  /** What must be the same when it is sent again. */
+  readonly digest: string;
+}
+
+export type BatchAdmitted =
+  | {
+      readonly kind: 'accepted';
+      /** How many are new; the others were there. */
+      readonly added: number;
+      readonly released: readonly Entry[];
+    }
+  /** Its key belongs to another job: nothing of this call was accepted. */
+  | { readonly kind: 'key_reused'; readonly index: number }
+  | { readonly kind: 'full' | 'tenant_full' | 'closed' };
+
+const FIELDS_OF_A_JOB = 11;
+
+/* KEYS batch, its jobs, open, tenants open, open batches */
+const ADMIT_BATCH = defineScript(`${FAIR_SHARE}${RELEASE}
+  local batch, tenant, now, max, most = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
+  local cost, cap, prefix, first, width = ARGV[6], ARGV[7], ARGV[8], 9, ${FIELDS_OF_A_JOB}
+  local known = redis.call('HMGET', KEYS[1], 'sealed', 'stopping', 'total')
+  local fresh, seen = {}, {}
+  for at = first, #ARGV, width do
+    local id = ARGV[at]
+    local digest = seen[id] or redis.call('HGET', prefix .. ':job:' .. id, 'digest')
+    if not digest then
+      seen[id] = ARGV[at + 1]
+      fresh[#fresh + 1] = at
+    elseif digest ~= ARGV[at + 1] then
+      return {'key_reused', ARGV[at + 2]}
+    end
+  end
+  if #fresh > 0 then
+    if not known[3] or known[1] or known[2] then return {'closed'} end
+    if redis.call('ZCARD', KEYS[3]) + #fresh > max then return {'full'} end
+    if (tonumber(redis.call('HGET', KEYS[4], tenant)) or 0) + #fresh > most then return {'tenant_full'} end
+  end
+  local added = 0
+  for _, at in ipairs(fresh) do
+    local id = ARGV[at]
+    local job = prefix .. ':job:' .. id
+    local lane, key = string.match(ARGV[at + 3], '^(%a+) ?(.*)$')
+    redis.call('HSET', job, 'digest', ARGV[at + 1], 'tenant', tenant, 'state', 'queued', 'spec', ARGV[at + 4],
+      'acceptedAt', now, 'expiresAt', ARGV[at + 8], 'retainMs', ARGV[at + 9], 'image', ARGV[at + 5],
+      'runtime', ARGV[at + 6], 'labels', ARGV[at + 7], 'budgetMs', ARGV[at + 10], 'starts', 0, 'lane', lane,
+      'batch', batch, 'index', ARGV[at + 2])
+    if key ~= '' then redis.call('HSET', job, 'key', key) end
+    if cost ~= '1' then redis.call('HSET', job, 'cost', cost) end
+    if cap ~= '' then redis.call('HSET', job, 'cap', cap) end
+    redis.call('ZADD', KEYS[3], ARGV[at + 8], id)
+    redis.call('RPUSH', KEYS[2], id)
+    added = added + 1
+  end
+  local answer = {'accepted', added}
+  if added > 0 then
+    redis.call('HINCRBY', KEYS[1], 'total', added)
+    redis.call('HINCRBY', KEYS[4], tenant, added)
+    redis.call('ZADD', KEYS[5], 'XX', now, batch)
+    release_batch(answer, prefix, KEYS[1], now)
+  end
+  return answer
+`);
+
+export async function admitBatchJobs(
+  redis: Redis,
+  upload: {
+    batch: string;
+    tenant: string;
+    share: Share;
+    acceptedAtMs: number;
+    maxOpenJobs: number;
+    jobs: readonly BatchJob[];
+  },
+): Promise<BatchAdmitted> {
+  const { batch, tenant, share } = upload;
+  const [kind, first, ...released] = (await ADMIT_BATCH.run(
+    redis,
+    [keys.batch(batch), keys.batchJobs(batch), keys.open(), keys.tenantsOpen(), keys.openBatches()],
+    [
+      batch,
+      tenant,
+      upload.acceptedAtMs,
+      upload.maxOpenJobs,
+      share.maxOpenJobs,
+      share.cost,
+      share.maxRunningJobs ?? '',
+      PREFIX,
+      ...upload.jobs.flatMap(fieldsOfJob),
+    ],
+  )) as [BatchAdmitted['kind'], number | string | undefined, ...(string | number)[]];
+  switch (kind) {
+    case 'accepted':
+      return { kind, added: Number(first), released: entriesOf(released) };
+    case 'key_reused':
+      return { kind, index: Number(first) };
+    default:
+      return { kind };
+  }
+}
+
+const fieldsOfJob = (job: BatchJob): (string | number)[] => [
+  job.id,
+  job.digest,
+  job.index,
+  job.key === null ? job.lane : `${job.lane} ${job.key}`,
+  job.spec,
+  job.image,
+  job.runtime,
+  JSON.stringify(job.labels),
+  job.expiresAtMs,
+  job.retainMs,
+  job.budgetMs,
+];
