@@ -104,6 +104,9 @@ export async function untilPoolFull(api: Caller): Promise<void> {
   throw new Error(`The pool was not full within ${POOL_FULL_WITHIN_MS} ms.`);
 }
 
+export const pidOfRedis = async (redis: Redis): Promise<number> =>
+  Number((await redis.info('server')).match(/process_id:(\d+)/)?.[1]);
+
 function openRedis(run: Run, address: RedisAddress): Redis {
   const redis = connectRedis(address, 'patient', createLog('silent'));
   return run.own(redis, (one) => one.disconnect());

@@ -3,7 +3,7 @@
  * first job sleeps, so that the others wait and use no processor: single jobs in both lanes, before and with it. Then
  * as many waiting jobs in the queue itself, in many batches behind a bulk lane that sleeping jobs keep full.
  */
-import type { Lane } from '../shared/contract/lane.ts';
+import { LANES, type Lane } from '../shared/contract/lane.ts';
 import { cancelBatch, submitBatch, untilRunning } from './batches.ts';
 import type { Benchmark } from './benchmark.ts';
 import { type Served, serve, untilPoolFull } from './cofferdam.ts';
@@ -15,7 +15,8 @@ import { median, TIME_COLUMNS, timeOf, timeRow } from './times.ts';
 const SLOTS = 4;
 const JOBS_OF_A_BATCH = 1_000;
 const UPLOADS_AT_ONCE = 2;
-const WARM_UP = 3;
+/** Single jobs in each lane before anything is measured: both sides of a comparison come from a warm server. */
+const WARM_UP = 30;
 const SLEEP = { command: ['sleep', '570'], timeoutMs: 600_000 };
 
 export const depth: Benchmark = {
@@ -27,6 +28,7 @@ export const depth: Benchmark = {
       COFFERDAM_SLOTS: String(SLOTS),
       COFFERDAM_MAX_OPEN_JOBS: String(3 * waiting),
     });
+    for (const lane of LANES) await series(server, lane, WARM_UP);
     const one = await oneBatch(server, waiting, rounds);
     const many = await manyBatches(server, waiting, rounds);
     return {
@@ -35,8 +37,8 @@ export const depth: Benchmark = {
       ],
       targets: [...one.targets, ...many.targets],
       notes: [
-        `${SLOTS} slots; ${rounds} jobs each after ${WARM_UP} of warm-up, one at a time, each with a ready sandbox.`,
-        'In turn: both lanes with nothing waiting, then both with all waiting.',
+        `${SLOTS} slots; ${rounds} jobs each, one at a time, each with a ready sandbox.`,
+        `Warm-up: ${WARM_UP} jobs in each lane. In turn: both lanes with nothing waiting, then both with all waiting.`,
       ],
     };
   },
@@ -90,10 +92,9 @@ async function manyBatches(
 
 async function series({ api }: Served, lane: Lane, rounds: number): Promise<number[]> {
   const times: number[] = [];
-  for (let round = -WARM_UP; round < rounds; round++) {
+  for (let round = 0; round < rounds; round++) {
     await untilPoolFull(api);
-    const tookMs = await timeOf(() => api.run({ command: ['true'], lane }));
-    if (round >= 0) times.push(tookMs);
+    times.push(await timeOf(() => api.run({ command: ['true'], lane })));
   }
   return times;
 }

@@ -1,85 +1,124 @@
 /**
- * Volume where jobs of one batch may share sandboxes, one after another: `true`, and Python beside plain spawns of it
- * from a loop on the host at the loop's best parallelism, which is the floor.
+ * Volume where jobs of one batch may share sandboxes, one after another: `true`, and Python, each beside plain spawns of
+ * the same from a loop on the host at the loop's best parallelism, which is the floor.
  */
 import { runBatch } from './batches.ts';
 import type { Benchmark } from './benchmark.ts';
-import { type Client, serve, untilPoolFull } from './cofferdam.ts';
-import { bestParallelism, rateOf } from './load.ts';
+import { pidOfRedis, type Served, serve, untilPoolFull } from './cofferdam.ts';
+import { bestParallelism, RATE_COLUMNS, rateOf, rateRow } from './load.ts';
+import { pidsOf } from './memory.ts';
 import { plainProcess } from './peers/plain-process.ts';
-import { atLeast } from './report.ts';
+import { processorMs } from './processor.ts';
+import { atLeast, type Row } from './report.ts';
 import { median } from './times.ts';
 
 const PARALLELISMS = [1, 2, 3, 4];
-const PYTHON: readonly [string, ...string[]] = ['python3', '-c', 'pass'];
+
+interface Command {
+  readonly title: string;
+  readonly image: string;
+  readonly argv: readonly [string, ...string[]];
+  readonly jobs: number;
+}
+
+/** Jobs, plain spawns and how the two compare, by rounds that took turns. */
+interface Compared {
+  readonly rates: readonly number[];
+  readonly ofPlain: number;
+  readonly rows: readonly Row[];
+}
 
 export const group: Benchmark = {
-  shows: 'jobs that share sandboxes in a batch; Python beside plain spawns',
-  limitMinutes: 6,
+  shows: 'jobs that share sandboxes in a batch; beside plain spawns',
+  limitMinutes: 8,
   async measure(run) {
     const rounds = run.isQuick ? 1 : 3;
-    const [trues, pythons, burst] = run.isQuick ? [1_000, 200, 40] : [5_000, 1_000, 100];
-    const client = await serve(run);
-    const python = (): Promise<void> => plainProcess(PYTHON);
-    const rateOfBatch = async (image: string, command: readonly string[], count: number) => {
-      await untilPoolFull(client.api);
-      return rateOfGroup(client, { image, command: [...command] }, count);
-    };
-    // Warm-up: the Python image has no sandbox ready before its first job.
-    await rateOfBatch('base', ['true'], burst);
-    await rateOfBatch('python', PYTHON, burst);
-    const atOnce = await bestParallelism(PARALLELISMS, burst, python);
-
-    const rates: Record<'trues' | 'pythons' | 'plain', number[]> = {
-      trues: [],
-      pythons: [],
-      plain: [],
-    };
-    for (let round = 0; round < rounds; round++) {
-      rates.trues.push(await rateOfBatch('base', ['true'], trues));
-      rates.pythons.push(await rateOfBatch('python', PYTHON, pythons));
-      rates.plain.push(await rateOf(pythons, atOnce, python));
-    }
-    const ofPlain = median(rates.pythons) / median(rates.plain);
-    const row = (what: string, values: readonly number[], note: string) => ({
-      what,
-      cells: [median(values), Math.min(...values), Math.max(...values)],
-      note,
-    });
+    const [trues, pythons] = run.isQuick ? [1_000, 200] : [5_000, 1_000];
+    const server = await serve(run);
+    const commands: readonly Command[] = [
+      { title: 'true', image: 'base', argv: ['true'], jobs: trues },
+      {
+        title: 'python3 -c pass',
+        image: 'python',
+        argv: ['python3', '-c', 'pass'],
+        jobs: pythons,
+      },
+    ];
+    const [ofTrue, ofPython] = [
+      await compare(server, commands[0] as Command, rounds),
+      await compare(server, commands[1] as Command, rounds),
+    ];
     return {
       tables: [
         {
           title: 'isolation: group',
-          columns: ['median /s', 'least', 'most'],
-          rows: [
-            row('true', rates.trues, `${trues} jobs, HTTP in, results out, each on disk`),
-            row(
-              'python3 -c pass',
-              rates.pythons,
-              `${pythons} jobs, ${ofPlain.toFixed(2)} × plain spawns`,
-            ),
-            row(
-              'python3 -c pass: plain spawns',
-              rates.plain,
-              `floor: no sandbox, ${atOnce} at once`,
-            ),
-          ],
+          columns: RATE_COLUMNS,
+          rows: [...ofTrue.rows, ...ofPython.rows],
+        },
+        {
+          title: 'processor time of a true',
+          columns: ['ms'],
+          rows: await processorTime(server, trues),
         },
       ],
       targets: [
-        atLeast('true', median(rates.trues), 400, ' /s'),
-        atLeast('python3 -c pass, beside plain spawns', ofPlain, 0.8, ' ×'),
+        atLeast('true', median(ofTrue.rates), 400, ' /s'),
+        atLeast('python3 -c pass, beside plain spawns', ofPython.ofPlain, 0.8, ' ×'),
       ],
-      notes: [`${rounds} rounds, in turn. The client and the server share the cores.`],
+      notes: [
+        `${rounds} rounds, jobs and plain spawns in turn, after one batch of warm-up. The client and the server share the cores.`,
+      ],
     };
   },
 };
 
-async function rateOfGroup(
-  client: Client,
-  job: { image: string; command: string[] },
-  count: number,
-): Promise<number> {
-  const defaults = { ...job, isolation: 'group' as const };
-  return (count / (await runBatch(client, { defaults }, count, () => ({})))) * 1000;
+async function compare(server: Served, command: Command, rounds: number): Promise<Compared> {
+  const { title, argv, jobs } = command;
+  const plain = (): Promise<void> => plainProcess(argv);
+  const burst = Math.ceil(jobs / 10);
+  await batchOf(server, { ...command, jobs: burst });
+  const atOnce = await bestParallelism(PARALLELISMS, burst, plain);
+  const rates: number[] = [];
+  const plainRates: number[] = [];
+  for (let round = 0; round < rounds; round++) {
+    await untilPoolFull(server.api);
+    rates.push((jobs / (await batchOf(server, command))) * 1000);
+    plainRates.push(await rateOf(jobs, atOnce, plain));
+  }
+  const ofPlain = median(rates) / median(plainRates);
+  return {
+    rates,
+    ofPlain,
+    rows: [
+      rateRow(title, rates, `${jobs} jobs, each on disk; ${ofPlain.toFixed(2)} × plain spawns`),
+      rateRow(`${title}: plain spawns`, plainRates, `floor: no sandbox, ${atOnce} at once`),
+    ],
+  };
+}
+
+/** In milliseconds, from the first byte sent to the last result read. */
+const batchOf = (server: Served, { image, argv, jobs }: Command): Promise<number> =>
+  runBatch(
+    server,
+    { defaults: { image, command: [...argv], isolation: 'group' } },
+    jobs,
+    () => ({}),
+  );
+
+/** Where the processor time of one more batch goes: steadier than its rate on a machine that others use. */
+async function processorTime(server: Served, jobs: number): Promise<Row[]> {
+  const processes: Readonly<Record<string, readonly number[]>> = {
+    'API and worker': [server.pid],
+    Redis: [await pidOfRedis(server.redis)],
+    dockerd: pidsOf('dockerd'),
+    'this client': [process.pid],
+  };
+  const used = (pids: readonly number[]): number =>
+    pids.reduce((sum, pid) => sum + processorMs(pid), 0);
+  const before = Object.values(processes).map(used);
+  await batchOf(server, { title: 'true', image: 'base', argv: ['true'], jobs });
+  return Object.entries(processes).map(([what, pids], at) => ({
+    what,
+    cells: [(used(pids) - (before[at] ?? 0)) / jobs],
+  }));
 }

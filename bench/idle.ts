@@ -2,20 +2,18 @@
  * What Cofferdam costs while nobody asks anything of it: processor time of each process with a full pool, and the
  * memory of a ready sandbox: its guest, its shim, and what the engine grew by, divided by the number of sandboxes.
  */
-import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { docker, sandboxes } from '../test/helpers/docker.ts';
 import type { Benchmark } from './benchmark.ts';
-import { startApi, startRedis, startWorker } from './cofferdam.ts';
+import { pidOfRedis, startApi, startRedis, startWorker } from './cofferdam.ts';
 import { availableMb, pidsOf, proportionalMb, residentMb } from './memory.ts';
+import { parentOf, processorMs } from './processor.ts';
 import { atMost } from './report.ts';
 
 /** Many, so that what the engine holds anyway disappears in the division. */
 const SANDBOXES = 16;
 const FULL_WITHIN_MS = 60_000;
 const SETTLE_MS = 5_000;
-/** The unit of times in /proc: the same on every Linux of today. */
-const TICKS_PER_SECOND = 100;
 
 export const idle: Benchmark = {
   shows: 'processor and memory with a full pool and no job; memory of a ready sandbox',
@@ -32,16 +30,13 @@ export const idle: Benchmark = {
     await sleep(SETTLE_MS);
     const perSandbox = await sandboxMemory(containers, before);
 
-    const redisPid = Number((await redis.info('server')).match(/process_id:(\d+)/)?.[1]);
+    const redisPid = await pidOfRedis(redis);
     const processes = { api: api.pid, worker: pid, redis: redisPid };
-    const ticks = Object.values(processes).map(ticksOf);
+    const used = Object.values(processes).map(processorMs);
     await sleep(seconds * 1000);
     const rows = Object.entries(processes).map(([what, one], at) => ({
       what,
-      cells: [
-        ((ticksOf(one) - (ticks[at] ?? 0)) / TICKS_PER_SECOND / seconds) * 100,
-        residentMb(one),
-      ],
+      cells: [((processorMs(one) - (used[at] ?? 0)) / (seconds * 1000)) * 100, residentMb(one)],
     }));
     const workerShare = Number(rows[1]?.cells[0]);
     return {
@@ -110,15 +105,3 @@ const engineMb = (): number =>
     (sum, pid) => sum + proportionalMb(pid),
     0,
   );
-
-/** The fields after the name, which may hold spaces itself. */
-const statOf = (pid: number): string[] =>
-  readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ') ?? [];
-
-const parentOf = (pid: number): number => Number(statOf(pid)[1]);
-
-/** Processor time so far, of the process and its threads. */
-const ticksOf = (pid: number): number => {
-  const stat = statOf(pid);
-  return Number(stat[11]) + Number(stat[12]);
-};

@@ -1,4 +1,8 @@
-/** Many acts, so many at once. */
+/** Many acts, so many at once: how they are made and how their rate is shown. */
+import type { Row } from './report.ts';
+import { median } from './times.ts';
+
+export const RATE_COLUMNS = ['median /s', 'least', 'most'] as const;
 
 /** Calls `act` for 0, 1, … count - 1, `atOnce` of them at any time; the answers in order. */
 export async function inParallel<T>(
@@ -42,3 +46,9 @@ export async function bestParallelism(
   }
   return best.atOnce;
 }
+
+export const rateRow = (what: string, rates: readonly number[], note: string): Row => ({
+  what,
+  cells: [median(rates), Math.min(...rates), Math.max(...rates)],
+  note,
+});

@@ -6,7 +6,7 @@
 import { runBatch } from './batches.ts';
 import type { Benchmark } from './benchmark.ts';
 import { serve, untilPoolFull } from './cofferdam.ts';
-import { bestParallelism, rateOf } from './load.ts';
+import { bestParallelism, RATE_COLUMNS, rateOf, rateRow } from './load.ts';
 import { bareEngine } from './peers/bare-engine.ts';
 import { dockerRun } from './peers/docker-run.ts';
 import { atLeast } from './report.ts';
@@ -41,20 +41,19 @@ export const strict: Benchmark = {
     }
     const ofEngine = median(rates.ours) / median(rates.engine);
     const ofDocker = median(rates.ours) / median(rates.docker);
-    const row = (what: string, values: readonly number[], note: string) => ({
-      what,
-      cells: [median(values), Math.min(...values), Math.max(...values)],
-      note,
-    });
     return {
       tables: [
         {
           title: 'true',
-          columns: ['median /s', 'least', 'most'],
+          columns: RATE_COLUMNS,
           rows: [
-            row('jobs of a batch', rates.ours, 'HTTP in, results out, each on disk'),
-            row('bare engine', rates.engine, `floor; the same sandboxes, ${engineAtOnce} at once`),
-            row('docker run --rm --network none', rates.docker, `${dockerAtOnce} at once`),
+            rateRow('jobs of a batch', rates.ours, 'HTTP in, results out, each on disk'),
+            rateRow(
+              'bare engine',
+              rates.engine,
+              `floor; the same sandboxes, ${engineAtOnce} at once`,
+            ),
+            rateRow('docker run --rm --network none', rates.docker, `${dockerAtOnce} at once`),
           ],
         },
       ],

@@ -116,7 +116,7 @@ describe('the layers', () => {
   const STAGES: Readonly<Record<string, readonly RegExp[]>> = {
     worker: [
       /^main\.ts$/,
-      /^consumer\.ts$|^presence\.ts$/,
+      /^consumer\.ts$|^presence\.ts$|^slots\.ts$/,
       /^attempts\.ts$/,
       /^settle\.ts$/,
       /^result\.ts$/,

@@ -19,6 +19,8 @@ export interface ResultsQuery {
   readonly cursor: string | undefined;
   /** Go on until the batch is over. */
   readonly follow: boolean;
+  /** Aborted when nobody reads any more. */
+  readonly signal: AbortSignal;
 }
 
 /** A job of a batch that ended, in the order of ends. */
@@ -44,11 +46,11 @@ export function createBatchResults(options: {
 }): BatchResults {
   const { redis, batches, closing } = options;
 
-  const ended: BatchResults['ended'] = async (caller, id, { cursor, follow }) => {
+  const ended: BatchResults['ended'] = async (caller, id, { cursor, follow, signal }) => {
     await batches.own(caller, id);
     const from = cursor === undefined ? 0 : parseCursor(id, cursor);
     return (async function* () {
-      for (let at = from; ; ) {
+      for (let at = from; !signal.aborted; ) {
         // Broken off, not ended: whoever follows must not take it for the end of the batch.
         if (closing.aborted) throw new AppError('SHUTTING_DOWN');
         // Before the look at the list: what ends in between is then not missed.
@@ -123,12 +125,12 @@ const CURSOR_DIGITS = 10;
 const cursorOf = (batch: string, at: number): string =>
   `${at}.${createHash('sha256').update(`${batch} ${at}`).digest('hex').slice(0, CURSOR_DIGITS)}`;
 
-function parseCursor(batch: string, cursor: string): number {
+export function parseCursor(batch: string, cursor: string, field = 'cursor'): number {
   const [, digits] = cursor.match(/^(\d{1,15})\.[0-9a-f]+$/) ?? [];
   if (digits === undefined || cursorOf(batch, Number(digits)) !== cursor) {
     throw new AppError('REQUEST_INVALID', {
-      field: 'cursor',
-      detail: 'cursor: expected the `cursor` of a line of these results',
+      field,
+      detail: `${field}: expected the cursor of a line of these results`,
     });
   }
   return Number(digits);

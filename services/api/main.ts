@@ -73,7 +73,7 @@ export async function startApi(parts: ApiParts): Promise<{ url: string }> {
     log,
     addRoutes(scope) {
       jobRoutes(scope, { admit: work.admit, jobs, results, instance });
-      eventRoutes(scope, { redis, streams, log });
+      eventRoutes(scope, { redis, streams, batches, results: batchResults, log });
       artifactRoutes(scope, { jobs });
       batchRoutes(scope, { ...work, batches, results: batchResults, maxLineBytes: maxBodyBytes });
       blobRoutes(scope, { blobs: work.blobs, maxBlobBytes: settings.blobs.maxBytes });

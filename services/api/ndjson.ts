@@ -64,11 +64,13 @@ async function* unlessSilent(body: Readable): AsyncGenerator<Buffer> {
     if (Date.now() - heardAtMs > SILENCE_MS) body.destroy(new AppError('REQUEST_TIMEOUT'));
   }, SILENCE_MS / 10);
   try {
-    for await (const chunk of body as AsyncIterable<Buffer>) {
+    for await (const chunk of body.iterator({ destroyOnReturn: false })) {
       yield chunk;
       heardAtMs = Date.now();
     }
   } finally {
     clearInterval(watch);
+    // What was not asked for is let by: unread, it would stand before the connection's next request.
+    body.resume();
   }
 }

@@ -1,6 +1,16 @@
 /** ^C and SIGTERM while a command waits for a server: it ends what it asked for, then itself. A second one ends it at once. */
 import { signalNumber } from '../../shared/linux.ts';
 
+/** What the signal is aborted with. */
+export class Interrupted extends Error {
+  readonly exitCode: number;
+
+  constructor(exitCode: number) {
+    super('interrupted');
+    this.exitCode = exitCode;
+  }
+}
+
 export interface Interruption {
   readonly signal: AbortSignal;
   /** The exit code of a command that ended for this; undefined while it did not come. */
@@ -15,7 +25,7 @@ export function listenForInterruption(): Interruption {
   const onSignal = (name: NodeJS.Signals): void => {
     exitCode = 128 + (signalNumber(name) ?? 0);
     release();
-    controller.abort();
+    controller.abort(new Interrupted(exitCode));
   };
   const release = (): void => {
     process.off('SIGINT', onSignal);

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { Command } from 'commander';
 import { packageRoot } from '../../shared/images.ts';
-import { addBatchCommands } from './batch-commands.ts';
+import { addBatchCommands } from './batch/commands.ts';
 import { putBlob } from './blob.ts';
 import { connectionFrom } from './client.ts';
 import { examine, showFindings } from './doctor.ts';

@@ -1,10 +1,9 @@
 /**
- * The worker's end of the queues: takes jobs of both lanes and does with each what its attempts say. Bulk jobs use the
- * slots, interactive ones those and the reserved slots on top, and go first where both wait.
+ * The worker's end of the queues: takes jobs of both lanes and does with each what its attempts say. While jobs are
+ * short, a few more of the bulk lane are taken than run, so that the way of the next one is over when a slot is free.
  */
 import { DelayedError, type Job, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
-import PQueue from 'p-queue';
 import type { Lane } from '../../shared/contract/lane.ts';
 import { limited } from '../../shared/limited.ts';
 import type { Log } from '../../shared/log.ts';
@@ -15,13 +14,20 @@ import {
   STALLED_CHECK_MS,
 } from '../../shared/queue/options.ts';
 import type { Attempts } from './attempts.ts';
+import { createSlots } from './slots.ts';
 
 /** What the queue's client gets to close once no job runs. */
 const CLOSE_MS = 3_000;
 const LOCK_WATCH_MS = 1_000;
-const PRIORITY: Readonly<Record<Lane, number>> = { interactive: 1, bulk: 0 };
+/** A job that waits so long for a slot here goes back to the queue, where another worker may take it. */
+const SLOT_WITHIN_MS = 1_000;
+/** Jobs that take less, at the mean of late, are taken ahead. */
+const SHORT_MS = 50;
+const MEAN_PART = 0.1;
 
 export interface Consumer {
+  /** Takes nothing new until it is told otherwise: jobs that cannot be run here are for other workers. */
+  pause(isPaused: boolean): void;
   /** Takes nothing new, waits for what runs until the drain is over, then ends it. */
   stop(): Promise<void>;
 }
@@ -35,20 +41,31 @@ export function createConsumer(options: {
   log: Log;
 }): Consumer {
   const { redis, attempts, log, drainMs, slots } = options;
-  const allSlots = slots + options.reservedSlots;
-  const running = new PQueue({ concurrency: allSlots });
+  const running = createSlots({ slots, reserved: options.reservedSlots });
 
   /** Jobs that were taken, by when their lock was last known to be ours. */
   const taken = new Map<string, number>();
   let isStopping = false;
+  let meanMs = SHORT_MS;
 
+  /** After how long it is to be in the queue again; undefined when it is not. */
   const attempt = async (id: string): Promise<number | undefined> => {
-    // Taken, but not begun: another worker may have it.
-    if (isStopping) return 0;
+    const beganAtMs = Date.now();
     let next = await attempts.attempt(id);
     while (next.kind === 'again' && !isStopping) next = await attempts.attempt(id);
+    meanMs += (Date.now() - beganAtMs - meanMs) * MEAN_PART;
     if (next.kind === 'ended') return undefined;
     return next.kind === 'again' ? 0 : next.afterMs;
+  };
+
+  const inSlot = async (lane: Lane, id: string): Promise<number | undefined> => {
+    if (!(await running.acquire(lane, SLOT_WITHIN_MS))) return 0;
+    try {
+      // Taken, but not begun: another worker may have it.
+      return isStopping ? 0 : await attempt(id);
+    } finally {
+      running.release(lane);
+    }
   };
 
   const processIn =
@@ -57,7 +74,8 @@ export function createConsumer(options: {
       const id = job.id as string;
       taken.set(id, Date.now());
       try {
-        const backAfterMs = await running.add(() => attempt(id), { priority: PRIORITY[lane] });
+        const backAfterMs = await inSlot(lane, id);
+        bulk.concurrency = meanMs < SHORT_MS ? 2 * slots : slots;
         if (backAfterMs === undefined) return;
         await job.moveToDelayed(Date.now() + backAfterMs, token);
       } finally {
@@ -89,7 +107,9 @@ export function createConsumer(options: {
     });
     return queue;
   };
-  const queues = [open('interactive', allSlots), open('bulk', slots)];
+  const interactive = open('interactive', slots + options.reservedSlots);
+  const bulk = open('bulk', slots);
+  const queues = [interactive, bulk];
 
   // With Redis away no renewal fails, it only never comes: past its lock a job may be another worker's.
   const watch = setInterval(() => {
@@ -99,6 +119,14 @@ export function createConsumer(options: {
   }, LOCK_WATCH_MS);
 
   return {
+    pause(isPaused) {
+      const what = isPaused ? 'the engine fails: no job is taken' : 'the engine works again';
+      log.warn(what);
+      for (const queue of queues) {
+        if (isPaused) void queue.pause(true).catch(() => {});
+        else if (!isStopping) queue.resume();
+      }
+    },
     async stop() {
       isStopping = true;
       const overdue = setTimeout(() => {

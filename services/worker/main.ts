@@ -15,7 +15,7 @@ import { livingWorkers, readInstallation } from '../../shared/queue/workers.ts';
 import { Attempts } from './attempts.ts';
 import { type BlobCache, createBlobCache } from './blob-cache.ts';
 import { type WorkerConfig, workerConfig } from './config.ts';
-import { createConsumer } from './consumer.ts';
+import { type Consumer, createConsumer } from './consumer.ts';
 import { LiveOutputs } from './live.ts';
 import { createWorkerMetrics, type WorkerMetrics } from './metrics.ts';
 import { createGate } from './pool/gate.ts';
@@ -68,7 +68,12 @@ export async function startWorker(parts: WorkerParts): Promise<void> {
     );
   });
   const count = createWorkerMetrics(parts.metrics);
-  const { pool, sweep } = await createPool(self, { engine, redis, count });
+  let consumer: Consumer | undefined;
+  // Only where a stock is kept does the pool find out by itself that the engine works again.
+  const onEngineState = (isFailing: boolean): void => {
+    if (config.poolMaxReady > 0) consumer?.pause(isFailing);
+  };
+  const { pool, sweep } = await createPool(self, { engine, redis, count, onEngineState });
   const blobs = openBlobs(self, { redis, count });
   count.watch(() => ({ ...pool.figures(), blobCacheBytes: blobs.bytes }));
   lifecycle.own('pool', pool, () => pool.stop());
@@ -102,8 +107,9 @@ export async function startWorker(parts: WorkerParts): Promise<void> {
   await presence.start();
   pool.start();
   const { slots, reservedSlots, drainMs } = config;
-  const consumer = createConsumer({ redis, slots, reservedSlots, drainMs, attempts, log });
-  lifecycle.own('consumer', consumer, () => consumer.stop());
+  const taking = createConsumer({ redis, slots, reservedSlots, drainMs, attempts, log });
+  consumer = taking;
+  lifecycle.own('consumer', taking, () => taking.stop());
   sweep.start();
   lifecycle.own('sweep', sweep, () => sweep.stop());
   log.info({ slots, images: [...images.prepared.keys()] }, 'worker started');
@@ -145,7 +151,17 @@ async function openEngine(
 
 async function createPool(
   { worker, installation, config, log }: Identity,
-  { engine, redis, count }: { engine: SandboxEngine; redis: Redis; count: WorkerMetrics },
+  {
+    engine,
+    redis,
+    count,
+    onEngineState,
+  }: {
+    engine: SandboxEngine;
+    redis: Redis;
+    count: WorkerMetrics;
+    onEngineState: (isFailing: boolean) => void;
+  },
 ) {
   const listed = await engine.list();
   const uids = createUids(chooseUidBlock(listed.map(({ uid }) => uid)));
@@ -163,6 +179,7 @@ async function createPool(
     log,
     onCreated: (ms) => count.creation(ms / 1000),
     onMiss: count.miss,
+    onEngineState,
   });
   const sweep = createSweep({
     engine,

@@ -1,9 +1,10 @@
 /**
- * What `GET /v1/jobs/:id/events` sends. The bytes of all `output` events of one step and stream, by their offsets, are
+ * What `GET /v1/jobs/:id/events` and `GET /v1/batches/:id/events` send. The bytes of all `output` events of one step and stream, by their offsets, are
  * what the stored result holds of it. An attempt of another number begins all offsets again.
  */
 import { z } from 'zod';
-import { jobState } from './result.ts';
+import { batchView } from './batch.ts';
+import { jobState, outcome } from './result.ts';
 
 export const stateEvent = z
   .strictObject({
@@ -35,6 +36,21 @@ export const outputEvent = z
   ])
   .describe('`event: output`: bytes that a program wrote. No character is split between two.');
 
+export const batchEvent = batchView.describe(
+  '`event: batch`: first of all, after jobs have ended, and last of all.',
+);
+
+export const batchJobEvent = z
+  .strictObject({
+    index: z.int().nonnegative(),
+    key: z.string().nullable(),
+    id: z.string(),
+    outcome: outcome.nullable().describe('Null when the result is not kept any more.'),
+  })
+  .describe('`event: job`: a job of the batch has ended.');
+
+export type BatchEvent = z.infer<typeof batchEvent>;
+export type BatchJobEvent = z.infer<typeof batchJobEvent>;
 export type StateEvent = z.infer<typeof stateEvent>;
 export type OutputEvent = z.infer<typeof outputEvent>;
 

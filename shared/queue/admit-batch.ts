@@ -64,11 +64,12 @@ const ADMIT_BATCH = defineScript(`${FAIR_SHARE}${RELEASE}
     redis.call('RPUSH', KEYS[2], id)
     added = added + 1
   end
+  -- Jobs that were there already are the sign of an upload that is sent again.
+  redis.call('ZADD', KEYS[5], 'XX', now, batch)
   local answer = {'accepted', added}
   if added > 0 then
     redis.call('HINCRBY', KEYS[1], 'total', added)
     redis.call('HINCRBY', KEYS[4], tenant, added)
-    redis.call('ZADD', KEYS[5], 'XX', now, batch)
     release_batch(answer, prefix, KEYS[1], now)
   end
   return answer

@@ -84,7 +84,7 @@ const BACK_WITHIN_MS = 5_000;
 
 /* KEYS job, running, unqueued, tenants running */
 const HAND_BACK = defineScript(`${FAIR_SHARE}
-  local known = redis.call('HMGET', KEYS[1], 'state', 'fence', 'starts', 'tenant', 'batch', 'lane', 'cost')
+  local known = redis.call('HMGET', KEYS[1], 'state', 'fence', 'starts', 'tenant', 'batch', 'lane')
   -- The same call once more: its answer was lost with a connection, not its effect.
   if known[1] == 'queued' and known[2] == ARGV[2] then return 1 end
   if known[1] ~= 'running' or known[2] ~= ARGV[2] then return 0 end
@@ -98,7 +98,7 @@ const HAND_BACK = defineScript(`${FAIR_SHARE}
     redis.call('HINCRBY', KEYS[1], 'handedBack', 1)
   end
   redis.call('HSET', KEYS[1], 'state', 'queued', 'starts', starts)
-  enter_lane(ARGV[5] .. ':lane:' .. known[6], KEYS[1], known[4], tonumber(known[7] or 1))
+  return_to_lane(ARGV[5] .. ':lane:' .. known[6], KEYS[1])
   redis.call('ZADD', KEYS[3], ARGV[4], ARGV[1])
   return 1
 `);

@@ -20,6 +20,13 @@ export const FAIR_SHARE = `
     redis.call('HSET', job_key, 'tag', tag)
     return math.floor(tag) + 1, tag - time
   end
+  -- One that had its turn and could not use it has paid for it: it is next, and moves nobody's time.
+  local function return_to_lane(lane_key, job_key)
+    local time = tonumber(redis.call('HGET', lane_key, 'time')) or 0
+    redis.call('HINCRBY', lane_key, 'waiting', 1)
+    redis.call('HSET', job_key, 'tag', time)
+    return math.floor(time) + 1
+  end
   local function leave_lane(lane_key, job_key, is_taken)
     local tag = tonumber(redis.call('HGET', job_key, 'tag'))
     if not tag then return end

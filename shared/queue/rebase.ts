@@ -19,10 +19,11 @@ const PLACE = `
   local function place(prioritized, id)
     local tag = tonumber(redis.call('HGET', prefix .. ':job:' .. id, 'tag'))
     local score = tonumber(redis.call('ZSCORE', prioritized, id) or nil)
-    if not tag or not score then return end
+    if not tag then return end
     local priority = math.floor(tag) + 1
-    redis.call('ZADD', prioritized, priority * width + score % width, id)
-    redis.call('HSET', queue .. id, 'priority', priority)
+    if score then redis.call('ZADD', prioritized, priority * width + score % width, id) end
+    -- One that was put off takes its turn from here once it comes back.
+    if redis.call('EXISTS', queue .. id) == 1 then redis.call('HSET', queue .. id, 'priority', priority) end
   end
 `;
 
@@ -52,7 +53,10 @@ const REBASE = defineScript(`${PLACE}
   end
   local coming = {}
   for _, id in ipairs(redis.call('ZRANGE', KEYS[3], 0, -1)) do
-    if not redis.call('ZSCORE', KEYS[2], id) and move_back(id) then coming[#coming + 1] = id end
+    if not redis.call('ZSCORE', KEYS[2], id) and move_back(id) then
+      place(KEYS[2], id)
+      coming[#coming + 1] = id
+    end
   end
   return coming
 `);

@@ -8,13 +8,18 @@
 import { RELEASE_CHUNK } from './options.ts';
 
 export const RELEASE = `
-  local function enter_queue(entries, prefix, id, now)
+  local function enter_queue(entries, prefix, id, now, had_turn)
     local job = prefix .. ':job:' .. id
     local known = redis.call('HMGET', job, 'state', 'lane', 'tenant', 'cost')
     -- Settled while it waited, or here twice.
     if known[1] ~= 'queued' or redis.call('HEXISTS', job, 'tag') == 1 then return false end
     local lane = prefix .. ':lane:' .. known[2]
-    local priority = enter_lane(lane, job, known[3], tonumber(known[4] or 1))
+    local priority
+    if had_turn then
+      priority = return_to_lane(lane, job)
+    else
+      priority = enter_lane(lane, job, known[3], tonumber(known[4] or 1))
+    end
     redis.call('ZADD', prefix .. ':unqueued', now, id)
     entries[#entries + 1] = id
     entries[#entries + 1] = known[2]
@@ -42,13 +47,17 @@ export const RELEASE = `
     redis.call('HSET', batch, 'out', out, 'released', released)
   end
 
-  local function release_parked(entries, prefix, tenant, now, cap)
+  -- By the bound of the one that waits: what ended may be from before its tenant had one.
+  local function release_parked(entries, prefix, tenant, now)
     local parked = prefix .. ':tenant:' .. tenant .. ':parked'
     local running = tonumber(redis.call('HGET', prefix .. ':tenants:running', tenant)) or 0
-    while running < cap do
-      local id = redis.call('LPOP', parked)
+    while true do
+      local id = redis.call('LINDEX', parked, 0)
       if not id then return end
-      if enter_queue(entries, prefix, id, now) then running = running + 1 end
+      local cap = tonumber(redis.call('HGET', prefix .. ':job:' .. id, 'cap') or nil)
+      if cap and running >= cap then return end
+      redis.call('LPOP', parked)
+      if enter_queue(entries, prefix, id, now, true) then running = running + 1 end
     end
   end
 

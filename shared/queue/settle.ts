@@ -32,9 +32,9 @@ export interface Settled {
 
 /* KEYS job, result, open, running, watchers, unqueued, artifacts of the start, artifacts, tenants open, tenants running */
 const SETTLE = defineScript(`${FAIR_SHARE}${RELEASE}
-  local known = redis.call('HMGET', KEYS[1], 'state', 'fence', 'replyTo', 'tenant', 'batch', 'lane', 'cap', 'out',
-    'index', 'key')
-  local state, tenant, batch, cap = known[1], known[4], known[5], tonumber(known[7])
+  local known = redis.call('HMGET', KEYS[1], 'state', 'fence', 'replyTo', 'tenant', 'batch', 'lane', 'out', 'index',
+    'key')
+  local state, tenant, batch = known[1], known[4], known[5]
   if not state then return {'unknown'} end
   if state == 'done' then return {'already_done'} end
   local id, start, from, result, retain = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[7]
@@ -57,12 +57,12 @@ const SETTLE = defineScript(`${FAIR_SHARE}${RELEASE}
   local answer = {'settled'}
   if batch then
     local key = prefix .. ':batch:' .. batch
-    local place = known[9]
-    if known[10] then place = place .. ' ' .. known[10] end
+    local place = known[8]
+    if known[9] then place = place .. ' ' .. known[9] end
     redis.call('RPUSH', key .. ':done', place)
     redis.call('HINCRBY', key, 'of:' .. counted, 1)
     if state == 'running' then redis.call('HINCRBY', key, 'running', -1) end
-    if known[8] then redis.call('HINCRBY', key, 'out', -1) end
+    if known[7] then redis.call('HINCRBY', key, 'out', -1) end
     local b = redis.call('HMGET', key, 'total', 'sealed', 'stopOnFirstFailure', 'retainMs', 'stopping')
     if b[3] and counted ~= 'exited_zero' and not b[5] then
       redis.call('HSET', key, 'stopping', 1)
@@ -75,7 +75,7 @@ const SETTLE = defineScript(`${FAIR_SHARE}${RELEASE}
       release_batch(answer, prefix, key, ARGV[6])
     end
   end
-  if cap and state == 'running' then release_parked(answer, prefix, tenant, ARGV[6], cap) end
+  release_parked(answer, prefix, tenant, ARGV[6])
 
   local message = id
   if #result <= tonumber(ARGV[8]) then message = id .. '\\n' .. result end

@@ -7,21 +7,13 @@ const api = callerOf(inject('server'));
 nothingComesOfIt();
 
 describe('fields', () => {
-  test.each([
-    'unknown',
-    'isolation',
-    'group',
-    'lane',
-    'callback',
-    'comand',
-    'timeout',
-    'privileged',
-    'Command',
-    'constructor',
-  ])('the unknown field %s is refused by its name', async (name) => {
-    const { detail } = await invalid({ ...OK, [name]: 'x' });
-    expect(detail).toContain(name);
-  });
+  test.each(['unknown', 'callback', 'comand', 'timeout', 'privileged', 'Command', 'constructor'])(
+    'the unknown field %s is refused by its name',
+    async (name) => {
+      const { detail } = await invalid({ ...OK, [name]: 'x' });
+      expect(detail).toContain(name);
+    },
+  );
 
   test('an unknown field within another is refused', async () => {
     await invalid({ ...OK, limits: { memory: 5 } }, 'limits');
@@ -56,6 +48,28 @@ describe('fields', () => {
     await invalid({ ...OK, labels: { a: 1 } }, 'labels.a');
     await invalid({ ...OK, stdin: 5 }, 'stdin');
     await invalid({ ...OK, image: '' }, 'image');
+  });
+
+  test('a lane that there is not is refused', async () => {
+    for (const lane of ['', 'Bulk', 'batch', 0, null]) await invalid({ ...OK, lane }, 'lane');
+  });
+
+  test('an isolation that there is not is refused', async () => {
+    for (const isolation of ['', 'none', 'GROUP', 'sandbox', true]) {
+      await invalid({ ...OK, isolation }, 'isolation');
+    }
+  });
+
+  test('a group and its isolation are refused without each other', async () => {
+    await invalid({ ...OK, isolation: 'group' }, 'group');
+    await invalid({ ...OK, group: 'a' }, 'group');
+    await invalid({ ...OK, isolation: 'job', group: 'a' }, 'group');
+  });
+
+  test('a group whose name cannot be is refused', async () => {
+    for (const group of ['', ' ', 'a b', 'a\nb', 'a\0', 'é', 'x'.repeat(129), 5]) {
+      await invalid({ ...OK, isolation: 'group', group }, 'group');
+    }
   });
 
   test('a runtime that this server does not have is refused', async () => {

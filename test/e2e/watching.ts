@@ -1,5 +1,6 @@
 /** Jobs watched from outside while they wait and run. Every wait ends: with what was waited for, or with an error. */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { LOAD_SETTINGS } from '../../shared/config/load-settings.ts';
 import type { JobResult } from '../../shared/contract/result.ts';
 import { docker, sandboxes } from '../helpers/docker.ts';
 import type { Caller } from '../helpers/server.ts';
@@ -44,11 +45,13 @@ export async function workerOf(api: Caller): Promise<Info['workers'][number]> {
   return worker;
 }
 
-/** Fills every slot with a sleeping job; the returned function frees them. */
+const RESERVED_SLOTS = Number(LOAD_SETTINGS.COFFERDAM_RESERVED_SLOTS.fallback);
+
+/** Fills every slot with a sleeping job, the reserved ones too; the returned function frees them. */
 export async function occupySlots(api: Caller): Promise<() => Promise<void>> {
   const { slots } = await workerOf(api);
   const jobs = await Promise.all(
-    Array.from({ length: slots }, () =>
+    Array.from({ length: slots + RESERVED_SLOTS }, () =>
       api.submit({ command: ['sleep', '50'], timeoutMs: 60_000, labels: { for: 'occupying' } }),
     ),
   );

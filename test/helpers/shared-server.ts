@@ -5,11 +5,18 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import type { TestProject } from 'vitest/node';
 import { sandboxes } from './docker.ts';
-import { startServer } from './server.ts';
+import { startTenantServer } from './tenants.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
-    server: { url: string; key: string; pid: number; dataDir: string };
+    server: {
+      url: string;
+      key: string;
+      /** The key of another tenant, who must see nothing of the first. */
+      otherKey: string;
+      pid: number;
+      dataDir: string;
+    };
   }
 }
 
@@ -32,10 +39,12 @@ const isAlive = (pid: number): boolean => {
 };
 
 export default async function setup({ provide }: TestProject): Promise<() => Promise<void>> {
-  const server = await startServer({ COFFERDAM_MAX_BODY_BYTES: String(16 * 1024 * 1024) });
+  const env = { COFFERDAM_MAX_BODY_BYTES: String(16 * 1024 * 1024) };
+  const server = await startTenantServer({ other: {} }, env);
   provide('server', {
     url: server.url,
     key: server.key,
+    otherKey: server.keys.other,
     pid: server.pid,
     dataDir: server.dataDir,
   });

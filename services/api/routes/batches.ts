@@ -16,11 +16,16 @@ import type { Batches } from '../batches.ts';
 import { requestInvalid } from '../http-error.ts';
 import { type Line, readLines } from '../ndjson.ts';
 import { idempotencyHeader, idempotencyKeyOf } from './idempotency-key.ts';
-import { callerOf, refusals, type Server, waitQuery } from './server-types.ts';
+import {
+  batchParams,
+  callerOf,
+  parseBatchId,
+  refusals,
+  type Server,
+  waitQuery,
+} from './server-types.ts';
 
 export const NDJSON = 'application/x-ndjson';
-
-const batchParams = z.strictObject({ id: z.string() });
 
 const resultsQuery = z.strictObject({
   cursor: z.string().max(64).optional().describe('The `cursor` of the last line that was read.'),
@@ -29,14 +34,6 @@ const resultsQuery = z.strictObject({
     .default('false')
     .describe('Go on with jobs as they end, until all have.'),
 });
-
-const BATCH_ID = /^bat_[0-9a-f]{32}$/;
-
-/** An id of another form is answered like one that does not exist. */
-function parseId(id: string): string {
-  if (!BATCH_ID.test(id)) throw new AppError('NOT_FOUND');
-  return id;
-}
 
 export function batchRoutes(
   server: Server,
@@ -70,9 +67,15 @@ export function batchRoutes(
       const caller = callerOf(request);
       const idempotencyKey = idempotencyKeyOf(request.headers['idempotency-key']);
       const body: unknown = request.body;
-      const sent = body instanceof Readable ? await fromStream(body, maxLineBytes) : fromJson(body);
-      const accepted = await upload({ ...sent, caller, idempotencyKey });
-      return reply.status(202).header('Location', `/v1/batches/${accepted.id}`).send(accepted);
+      const lines = body instanceof Readable ? readLines(body, maxLineBytes) : undefined;
+      try {
+        const sent = lines === undefined ? fromJson(body) : await fromStream(lines);
+        const accepted = await upload({ ...sent, caller, idempotencyKey });
+        return reply.status(202).header('Location', `/v1/batches/${accepted.id}`).send(accepted);
+      } finally {
+        // Refused before its end, it may never have been asked for its jobs.
+        await lines?.return(undefined);
+      }
     },
   );
 
@@ -88,7 +91,7 @@ export function batchRoutes(
       },
     },
     async (request) =>
-      batches.get(callerOf(request), parseId(request.params.id), request.query.wait * 1000),
+      batches.get(callerOf(request), parseBatchId(request.params.id), request.query.wait * 1000),
   );
 
   server.get(
@@ -106,8 +109,10 @@ export function batchRoutes(
     },
     async (request, reply) => {
       const { cursor, follow } = request.query;
-      const query = { cursor, follow: follow === 'true' };
-      const lines = await results.lines(callerOf(request), parseId(request.params.id), query);
+      const leaving = new AbortController();
+      reply.raw.once('close', () => leaving.abort());
+      const query = { cursor, follow: follow === 'true', signal: leaving.signal };
+      const lines = await results.lines(callerOf(request), parseBatchId(request.params.id), query);
       return reply
         .header('Cache-Control', 'no-store')
         .type(`${NDJSON}; charset=utf-8`)
@@ -128,7 +133,7 @@ export function batchRoutes(
       },
     },
     async (request, reply) => {
-      const view = await batches.cancel(callerOf(request), parseId(request.params.id));
+      const view = await batches.cancel(callerOf(request), parseBatchId(request.params.id));
       const isOver = view.counts.done === view.counts.total && view.state !== 'open';
       return reply.status(isOver ? 200 : 202).send(view);
     },
@@ -150,8 +155,7 @@ function fromJson(body: unknown): Sent {
 }
 
 /** The options stand in the first line, or there are none. */
-async function fromStream(body: Readable, maxLineBytes: number): Promise<Sent> {
-  const lines = readLines(body, maxLineBytes);
+async function fromStream(lines: AsyncGenerator<Line>): Promise<Sent> {
   const first = await lines.next();
   if (first.done) {
     throw new AppError('REQUEST_INVALID', { detail: 'expected a job in each line; came none' });

@@ -52,6 +52,16 @@ export const waitQuery = z.strictObject({
   ),
 });
 
+export const batchParams = z.strictObject({ id: z.string() });
+
+const BATCH_ID = /^bat_[0-9a-f]{32}$/;
+
+/** An id of another form is answered like one that does not exist. */
+export function parseBatchId(id: string): string {
+  if (!BATCH_ID.test(id)) throw new AppError('NOT_FOUND');
+  return id;
+}
+
 /** The caller of a route that needs a key. */
 export function callerOf(request: { caller: Caller | null }): Caller {
   if (request.caller === null) throw new AppError('UNAUTHENTICATED');

@@ -31,6 +31,8 @@ const LOOK_MS = 1_000;
 export interface SandboxSource {
   start(): void;
   lease(shape: Shape): Promise<Sandbox>;
+  /** Whether a lease would not have to wait. */
+  hasReady(shape: Shape): boolean;
   retire(sandbox: Sandbox): void;
   isEngineFailing(): boolean;
   figures(): PoolFigures;
@@ -87,21 +89,28 @@ export class Groups {
   async lease({ shape, group }: Need): Promise<Sandbox> {
     if (group === null) return this.#pool.lease(shape);
     const key = `${group}\n${shapeKey(shape)}`;
+    if (this.#wantsSpare(key, shape)) return this.#begin(key, shape);
     for (let member = this.#takeFree(key); member; member = this.#takeFree(key)) {
       // Only one lease waits for a reset, and it is faster than any other way to a sandbox.
       const isClean = member.reset === undefined || (await member.reset);
       if (isClean && this.#isUsable(member)) return this.#hand(member);
       this.#pool.retire(member.sandbox);
     }
+    return this.#begin(key, shape);
+  }
+
+  /** A first lease. */
+  async #begin(key: string, shape: Shape): Promise<Sandbox> {
     const sandbox = await this.#pool.lease(shape);
-    return this.#hand({
-      sandbox,
-      key,
-      leasedAtMs: Date.now(),
-      jobs: 0,
-      freeAtMs: 0,
-      reset: undefined,
-    });
+    const leasedAtMs = Date.now();
+    return this.#hand({ sandbox, key, leasedAtMs, jobs: 0, freeAtMs: 0, reset: undefined });
+  }
+
+  /** One more than there are slots: then a job need not wait for the reset after the one before. */
+  #wantsSpare(key: string, shape: Shape): boolean {
+    const free = this.#free.get(key);
+    if (free === undefined || free.some(({ reset }) => reset === undefined)) return false;
+    return this.#leased.size + this.#kept <= this.#mostKept && this.#pool.hasReady(shape);
   }
 
   /** The lease is over; a reusable sandbox may serve its group again after a reset, any other is removed. */

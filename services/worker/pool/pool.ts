@@ -118,6 +118,10 @@ export class Pool {
     return sandbox;
   }
 
+  hasReady(shape: Shape): boolean {
+    return this.#stocks.of(shape).ready > 0;
+  }
+
   /** The lease is over: the sandbox is removed in the background. */
   retire(sandbox: Sandbox): void {
     if (!this.#leased.delete(sandbox)) {
