@@ -13,7 +13,7 @@ import { atMost } from './report.ts';
 /** Many, so that what the engine holds anyway disappears in the division. */
 const SANDBOXES = 16;
 const FULL_WITHIN_MS = 60_000;
-const SETTLE_MS = 5_000;
+const SETTLE_MS = 10_000;
 
 export const idle: Benchmark = {
   shows: 'processor and memory with a full pool and no job; memory of a ready sandbox',

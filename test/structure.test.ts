@@ -178,7 +178,7 @@ describe('the layers', () => {
 
 /** A factory is a class by another name, and a table of routes a list: what is measured is each function in it. */
 const FACTORY =
-  /^(create(Admit|BatchResults|Batches|BlobCache|Canceller|Entrance|Pressure|Blobs|Jobs|Results|Gathering|Sweep|Sweeper|Consumer)|jobRoutes|batchRoutes|dockerImages)$/;
+  /^(create(Admit|BatchResults|Batches|BlobCache|Canceller|Entrance|Pressure|Blobs|Jobs|Results|Gathering|Sweep|Sweeper|Consumer)|jobRoutes|batchRoutes|eventRoutes|dockerImages)$/;
 /** A list in which each line is one wall; in two halves nobody would see that it is whole. */
 const LIST = /^createBody$/;
 const isMeasuredByParts = (name: string): boolean => FACTORY.test(name) || LIST.test(name);
@@ -282,7 +282,11 @@ describe('the tests', () => {
       .filter((name) => !modules.has(`${name}.ts`));
     // Several modules in one state machine, one module from two sides, and the pool over the real engine.
     expect(orphans.sort()).toEqual([
+      'api/sweeper-batches',
+      'shared/queue/batch-interleaving',
+      'shared/queue/fair-share-model',
       'shared/queue/interleaving',
+      'shared/queue/parked',
       'shared/queue/records',
       'worker/pool/pool-demand',
       'worker/pool/pool-end',

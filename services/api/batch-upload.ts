@@ -21,7 +21,10 @@ import type { Pressure } from './pressure.ts';
 
 const CHUNK_JOBS = 500;
 const CHUNK_BYTES = 1024 * 1024;
+const CHUNK_WITHIN_MS = 250;
 const SHOWN_ERRORS = 100;
+
+type SentJob = BatchJob & { readonly line: number };
 
 export interface Upload {
   readonly caller: Caller;
@@ -116,33 +119,42 @@ async function receive(
   refused: Refusals,
 ): Promise<void> {
   const { options, caller, jobs } = upload;
-  let chunk: BatchJob[] = [];
+  let chunk: SentJob[] = [];
   let bytes = 0;
   let sending: Promise<void> = Promise.resolve();
-  const send = async (): Promise<void> => {
+  /** Resolves when the chunk before this one has arrived: so much is on its way, and no more. */
+  const send = (): Promise<void> => {
     const ready = chunk;
+    const before = sending;
     chunk = [];
     bytes = 0;
-    await sending;
-    sending = admitChunk(parts, { id, caller, jobs: ready });
+    sending = before.then(() => admitChunk(parts, { id, caller, jobs: ready }));
     sending.catch(() => {}); // heard of at the next await
+    return before;
   };
-  for await (const line of jobs) {
-    const job = await judgeLine(line, { id, options, caller, admit: parts.admit }).catch(
-      refused.add,
-    );
-    if (job === undefined) continue;
-    chunk.push(job);
-    bytes += job.spec.length;
-    if (chunk.length >= CHUNK_JOBS || bytes >= CHUNK_BYTES) await send();
+  // Jobs of a client that sends few at a time start all the same.
+  const timer = setInterval(() => {
+    if (chunk.length > 0) send().catch(() => {});
+  }, CHUNK_WITHIN_MS);
+  try {
+    for await (const line of jobs) {
+      const judged = judgeLine(line, { id, options, caller, admit: parts.admit });
+      const job = await judged.catch(refused.add);
+      if (job === undefined) continue;
+      chunk.push({ ...job, line: line.line });
+      bytes += job.spec.length;
+      if (chunk.length >= CHUNK_JOBS || bytes >= CHUNK_BYTES) await send();
+    }
+    if (chunk.length > 0) await send();
+    await sending;
+  } finally {
+    clearInterval(timer);
   }
-  if (chunk.length > 0) await send();
-  await sending;
 }
 
 async function admitChunk(
   parts: UploadParts,
-  { id, caller, jobs }: { id: string; caller: Caller; jobs: readonly BatchJob[] },
+  { id, caller, jobs }: { id: string; caller: Caller; jobs: readonly SentJob[] },
 ): Promise<void> {
   const share = parts.admit.shareOf(caller);
   parts.pressure.require('bulk');
@@ -159,8 +171,9 @@ async function admitChunk(
       parts.onAccepted(admitted.added);
       return parts.entrance.release(admitted.released);
     case 'key_reused': {
-      const detail = `job ${admitted.index}: its key belongs to another job of the batch`;
-      throw new AppError('JOB_KEY_REUSED', { detail, field: 'key' });
+      const line = jobs.find(({ index }) => index === admitted.index)?.line ?? 0;
+      const detail = `line ${line}: its key belongs to another job of the batch`;
+      throw new AppError('JOB_KEY_REUSED', { detail, field: 'key', line });
     }
     case 'closed':
       throw new AppError('BATCH_CLOSED');

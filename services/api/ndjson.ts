@@ -57,16 +57,17 @@ const tooLong = (line: number, maxLineBytes: number): AppError =>
   });
 
 async function* unlessSilent(body: Readable): AsyncGenerator<Buffer> {
-  let heardAtMs = Date.now();
+  /** Undefined while nobody asks for more: then it is not the client who is silent. */
+  let askedAtMs: number | undefined = Date.now();
   const watch = setInterval(() => {
-    // While nobody asks for more, it is not the client who is silent.
-    if (!body.readableFlowing && body.readableLength > 0) heardAtMs = Date.now();
-    if (Date.now() - heardAtMs > SILENCE_MS) body.destroy(new AppError('REQUEST_TIMEOUT'));
+    if (askedAtMs === undefined || Date.now() - askedAtMs <= SILENCE_MS) return;
+    body.destroy(new AppError('REQUEST_TIMEOUT'));
   }, SILENCE_MS / 10);
   try {
     for await (const chunk of body.iterator({ destroyOnReturn: false })) {
+      askedAtMs = undefined;
       yield chunk;
-      heardAtMs = Date.now();
+      askedAtMs = Date.now();
     }
   } finally {
     clearInterval(watch);

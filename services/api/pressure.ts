@@ -14,8 +14,10 @@ import { readQueueAges } from '../../shared/queue/queue-age.ts';
 const LOOK_MS = 1_000;
 /** Redis must have room for what was accepted to end: results are larger than what waits. */
 const MEMORY_PART = 0.9;
-/** A process whose loop is late by so much, at the median of a second, answers nobody in time. */
+/** A process whose loop is late by so much, at the median, answers nobody in time. */
 const MAX_LOOP_DELAY_MS = 1_000;
+/** So late a loop is measured less than once a look, and the first time after a reset does not count. */
+const MIN_DELAYS = 5;
 const RETRY_AFTER_SECONDS = 5;
 
 export interface Pressure {
@@ -38,14 +40,21 @@ export function createPressure(options: {
   let agesMs: Readonly<Record<Lane, number>> = { interactive: 0, bulk: 0 };
   let timer: NodeJS.Timeout | undefined;
 
+  let isLooking = false;
   const look = async (): Promise<void> => {
+    // Where Redis is slow, or this process, a look takes longer than the pause between two.
+    if (isLooking) return;
+    isLooking = true;
     try {
       const { usedBytes, maxBytes } = await readMemory(redis);
       const room = Math.min(maxRedisBytes, maxBytes || Number.POSITIVE_INFINITY);
       agesMs = await readQueueAges(redis, Date.now());
-      figures = { redisBytes: usedBytes, redisRoom: room, loopDelayMs: medianMs(loop) };
+      const loopDelayMs = medianMs(loop) ?? figures.loopDelayMs;
+      figures = { redisBytes: usedBytes, redisRoom: room, loopDelayMs };
     } catch (error) {
       log.debug({ err: error }, 'the load could not be looked at');
+    } finally {
+      isLooking = false;
     }
   };
   options.metrics.gauge('redis_used_bytes', 'Memory that Redis uses.', [], (set) =>
@@ -82,7 +91,9 @@ export function createPressure(options: {
 const overloaded = (detail: string): AppError =>
   new AppError('OVERLOADED', { detail, retryAfterSeconds: RETRY_AFTER_SECONDS });
 
-function medianMs(loop: IntervalHistogram): number {
+/** Since it last had an answer; undefined until there is one. */
+function medianMs(loop: IntervalHistogram): number | undefined {
+  if (loop.count < MIN_DELAYS) return undefined;
   const ms = loop.percentile(50) / 1e6;
   loop.reset();
   return ms;

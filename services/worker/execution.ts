@@ -56,6 +56,8 @@ export async function execute(
   options: {
     deadline: Deadline;
     streamBytes: number;
+    /** Whether the sandbox may serve another job after this one. */
+    isShared?: boolean;
     /** The content of every blob that the spec names. */
     blobs: ReadonlyMap<string, Buffer>;
     /** Absent where nobody can follow. */
@@ -63,6 +65,7 @@ export async function execute(
   },
 ): Promise<Execution> {
   const { deadline, streamBytes, blobs } = options;
+  const resetAfter = options.isShared === true && spec.steps.every(({ stdin }) => stdin === null);
   const lifeMs = spec.timeoutMs + REPORT_GRACE_MS;
   const gathered = createGathering(spec, options.watcher);
   let killTimer: NodeJS.Timeout | undefined;
@@ -78,7 +81,8 @@ export async function execute(
   let error: Error | undefined;
   try {
     const run = sandbox.session.run({
-      encoded: encodeJob(spec, { streamBytes, lifeMs, blobs }),
+      encoded: encodeJob(spec, { streamBytes, lifeMs, blobs, resetAfter }),
+      resetAfter,
       stdin: spec.steps.map(({ stdin }) => (stdin === null ? null : Buffer.from(stdin))),
       sink: gathered.sink,
     });
@@ -193,10 +197,20 @@ function createGathering(
         })),
         artifacts: report === undefined ? [] : kept,
         skipped,
-        startedAtMs,
+        startedAtMs: startOf(report, startedAtMs),
       };
     },
   };
+}
+
+/** The guest may tell of the start of a short job together with its end. */
+function startOf(
+  report: GuestReport | undefined,
+  heardAtMs: number | undefined,
+): number | undefined {
+  if (report === undefined || heardAtMs === undefined) return heardAtMs;
+  const ranUs = report.steps.reduce((sum, { wallUs }) => sum + wallUs, 0);
+  return Math.min(heardAtMs, Math.round(Date.now() - ranUs / 1000));
 }
 
 /** The artifact as a result names it. */

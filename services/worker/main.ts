@@ -10,7 +10,7 @@ import type { Metrics } from '../../shared/metrics.ts';
 import { readBlob } from '../../shared/queue/blobs.ts';
 import { requireUsableRedis } from '../../shared/queue/check.ts';
 import { connectRedis, type RedisAddress } from '../../shared/queue/connection.ts';
-import { createEntrance } from '../../shared/queue/entrance.ts';
+import { createEntrance, type Entrance } from '../../shared/queue/entrance.ts';
 import { livingWorkers, readInstallation } from '../../shared/queue/workers.ts';
 import { Attempts } from './attempts.ts';
 import { type BlobCache, createBlobCache } from './blob-cache.ts';
@@ -61,26 +61,20 @@ export async function startWorker(parts: WorkerParts): Promise<void> {
   const subscriber = connectRedis(parts.redis, 'patient', log);
   lifecycle.own('worker subscriber', subscriber, () => subscriber.disconnect());
 
-  const { engine, images } = await openEngine(self, settings).catch((cause: Error) => {
-    throw new Error(
-      `The engine at ${settings.engine} cannot be used: ${cause.message}. \`cofferdam doctor\` says more.`,
-      { cause },
-    );
-  });
+  const { engine, images } = await openEngine(self, settings);
   const count = createWorkerMetrics(parts.metrics);
-  let consumer: Consumer | undefined;
-  // Only where a stock is kept does the pool find out by itself that the engine works again.
-  const onEngineState = (isFailing: boolean): void => {
-    if (config.poolMaxReady > 0) consumer?.pause(isFailing);
-  };
-  const { pool, sweep } = await createPool(self, { engine, redis, count, onEngineState });
+  let onEngineState: Consumer['pause'] = () => {};
+  const { pool, sweep } = await createPool(self, {
+    engine,
+    redis,
+    count,
+    onEngineState: (isFailing) => onEngineState(isFailing),
+  });
   const blobs = openBlobs(self, { redis, count });
   count.watch(() => ({ ...pool.figures(), blobCacheBytes: blobs.bytes }));
   lifecycle.own('pool', pool, () => pool.stop());
 
-  const entrance = createEntrance({ redis, log });
-  entrance.start();
-  lifecycle.own('entrance', entrance, () => entrance.stop());
+  const entrance = openEntrance(self, { redis, lifecycle });
   const live = new LiveOutputs({ redis, log });
   const attempts = new Attempts({
     live,
@@ -106,13 +100,22 @@ export async function startWorker(parts: WorkerParts): Promise<void> {
   lifecycle.own('presence', presence, () => presence.stop());
   await presence.start();
   pool.start();
-  const { slots, reservedSlots, drainMs } = config;
-  const taking = createConsumer({ redis, slots, reservedSlots, drainMs, attempts, log });
-  consumer = taking;
-  lifecycle.own('consumer', taking, () => taking.stop());
+  const consumer = createConsumer({ ...config, redis, attempts, log });
+  lifecycle.own('consumer', consumer, () => consumer.stop());
+  // Only where a stock is kept does the pool find out by itself that the engine works again.
+  if (config.poolMaxReady > 0) onEngineState = consumer.pause;
   sweep.start();
   lifecycle.own('sweep', sweep, () => sweep.stop());
-  log.info({ slots, images: [...images.prepared.keys()] }, 'worker started');
+  log.info({ slots: config.slots, images: [...images.prepared.keys()] }, 'worker started');
+}
+
+function openEntrance(
+  { log }: Identity,
+  { redis, lifecycle }: { redis: Redis; lifecycle: Lifecycle },
+): Entrance {
+  const entrance = createEntrance({ redis, log });
+  entrance.start();
+  return lifecycle.own('entrance', entrance, () => entrance.stop());
 }
 
 const openBlobs = (
@@ -135,7 +138,11 @@ async function openEngine(
     transport: dockerImages(config.engine),
     log,
   });
-  await images.prepare();
+  const unusable = (cause: Error): never => {
+    const why = `The engine at ${settings.engine} cannot be used: ${cause.message}.`;
+    throw new Error(`${why} \`cofferdam doctor\` says more.`, { cause });
+  };
+  await images.prepare().catch(unusable);
   const engine = await createDockerEngine({
     address: config.engine,
     worker,
@@ -145,7 +152,7 @@ async function openEngine(
     maxProcesses: config.maxProcesses,
     imageOf: images.imageOf,
     log,
-  });
+  }).catch(unusable);
   return { engine, images };
 }
 

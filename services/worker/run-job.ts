@@ -37,7 +37,7 @@ export async function runJob(
     shape: shapeOf(spec),
     group: spec.group === null ? null : `${tenant} ${spec.group}`,
   });
-  const execution = await execute(sandbox, spec, tools);
+  const execution = await execute(sandbox, spec, { ...tools, isShared: spec.group !== null });
   const outcome = outcomeOf({
     cause: tools.deadline.cause,
     report: execution.report,

@@ -39,7 +39,7 @@ export function readTenants(file: string | undefined, maxOpenJobs: number): Tena
   const twice = names.find((name, index) => names.indexOf(name) !== index);
   if (twice !== undefined) throw unusable(file, `it names the tenant ${twice} twice`);
   const keys = listed.flatMap((tenant) => tenant.keys);
-  if (new Set(keys).size < keys.length) throw unusable(file, 'two tenants have the same key');
+  if (new Set(keys).size < keys.length) throw unusable(file, 'the same key stands there twice');
   const all = names.includes(DEFAULT_TENANT)
     ? listed
     : [tenantEntry.parse({ name: DEFAULT_TENANT }), ...listed];

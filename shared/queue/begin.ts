@@ -90,7 +90,7 @@ const HAND_BACK = defineScript(`${FAIR_SHARE}
   if known[1] ~= 'running' or known[2] ~= ARGV[2] then return 0 end
   -- First of all what only shrinks: Redis at its memory limit lets a script go on that began so.
   redis.call('ZREM', KEYS[2], ARGV[1])
-  redis.call('HINCRBY', KEYS[4], known[4], -1)
+  if redis.call('HINCRBY', KEYS[4], known[4], -1) <= 0 then redis.call('HDEL', KEYS[4], known[4]) end
   if known[5] then redis.call('HINCRBY', ARGV[5] .. ':batch:' .. known[5], 'running', -1) end
   local starts = tonumber(known[3])
   if ARGV[3] == 'no' then

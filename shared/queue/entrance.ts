@@ -73,7 +73,8 @@ export function createEntrance({ redis, log }: { redis: Redis; log: Log }): Entr
     release(entries) {
       if (entries.length === 0) return;
       const work = add(entries)
-        .then(() => entered(entries))
+        // The worker that took it last may not have taken it out yet: then it was not added, and the mark stays.
+        .then(() => entered(entries.filter(({ isBack }) => !isBack)))
         .catch((error: unknown) => log.warn({ err: error }, 'left to the sweep: not enqueued'))
         .finally(() => underWay.delete(work));
       underWay.add(work);

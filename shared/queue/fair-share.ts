@@ -47,16 +47,19 @@ export interface Entry {
   readonly id: string;
   readonly lane: string;
   readonly priority: number;
+  /** It was in the queue before, and may be on its way out of there still. */
+  readonly isBack?: boolean;
 }
 
-/** Entries as a script returns them: id, lane, priority in turn. */
+/** Entries as a script returns them: id, lane, priority, whether it is back, in turn. */
 export function entriesOf(flat: readonly (string | number)[]): Entry[] {
   const entries: Entry[] = [];
-  for (let at = 0; at + 2 < flat.length; at += 3) {
+  for (let at = 0; at + 3 < flat.length; at += 4) {
     entries.push({
       id: String(flat[at]),
       lane: String(flat[at + 1]),
       priority: Number(flat[at + 2]),
+      isBack: Number(flat[at + 3]) === 1,
     });
   }
   return entries;

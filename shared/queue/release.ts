@@ -24,6 +24,7 @@ export const RELEASE = `
     entries[#entries + 1] = id
     entries[#entries + 1] = known[2]
     entries[#entries + 1] = priority
+    entries[#entries + 1] = had_turn and 1 or 0
     return true
   end
 

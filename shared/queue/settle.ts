@@ -64,11 +64,12 @@ const SETTLE = defineScript(`${FAIR_SHARE}${RELEASE}
     if state == 'running' then redis.call('HINCRBY', key, 'running', -1) end
     if known[7] then redis.call('HINCRBY', key, 'out', -1) end
     local b = redis.call('HMGET', key, 'total', 'sealed', 'stopOnFirstFailure', 'retainMs', 'stopping')
-    if b[3] and counted ~= 'exited_zero' and not b[5] then
+    local is_last = redis.call('HINCRBY', key, 'done', 1) == tonumber(b[1]) and b[2]
+    if b[3] and counted ~= 'exited_zero' and not b[5] and not is_last then
       redis.call('HSET', key, 'stopping', 1)
       redis.call('SADD', prefix .. ':batches:stopping', batch)
     end
-    if redis.call('HINCRBY', key, 'done', 1) == tonumber(b[1]) and b[2] then
+    if is_last then
       for _, suffix in ipairs({'', ':jobs', ':done'}) do redis.call('PEXPIRE', key .. suffix, b[4]) end
       redis.call('HSET', key, 'finishedAt', ARGV[6])
     else

@@ -1,4 +1,4 @@
-import { setImmediate as turn } from 'node:timers/promises';
+import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { bestParallelism, inParallel } from '../../bench/load.ts';
 
@@ -25,10 +25,10 @@ describe('acts in parallel', () => {
 
   it('have their best parallelism where a burst is quickest', async () => {
     let now = 0;
-    // Past three at once everything takes many turns of the loop.
+    // Past three at once each takes far longer.
     const act = async (): Promise<void> => {
       now++;
-      for (let left = now > 3 ? 2_000 : 200; left > 0; left--) await turn();
+      await sleep(now > 3 ? 400 : 10);
       now--;
     };
     expect(await bestParallelism([1, 3, 12], 24, act)).toBe(3);

@@ -1,4 +1,5 @@
 /** Batches as a caller has them: sent whole, as lines, or cut in the middle; results read line by line. */
+import { randomUUID } from 'node:crypto';
 import http from 'node:http';
 import { expect } from 'vitest';
 import type { BatchAccepted, BatchView } from '../../shared/contract/batch.ts';
@@ -21,6 +22,15 @@ type Headers = Record<string, string>;
 /** Fields that every job of a quick batch has: one sandbox for all. */
 export const GROUPED = { isolation: 'group' } as const;
 export const sh = (script: string) => ({ command: ['sh', '-c', script] });
+
+/** First line of a stream whose jobs share sandboxes. */
+export const HEAD = { batch: { defaults: GROUPED } };
+/** Headers with an Idempotency-Key that was never used. */
+export const named = () => ({ 'Idempotency-Key': `upload-${randomUUID()}` });
+/** Prints what no other start of any job prints. */
+export const NONCE = sh('cat /proc/sys/kernel/random/uuid');
+export const keyed = (count: number) =>
+  Array.from({ length: count }, (_, at) => ({ ...NONCE, key: `k${at}` }));
 
 export const ndjson = (lines: readonly unknown[]): string =>
   lines.map((line) => `${typeof line === 'string' ? line : JSON.stringify(line)}\n`).join('');

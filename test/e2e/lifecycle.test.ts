@@ -1,10 +1,9 @@
 /** Servers that start, stop, are killed, and stand beside each other. */
-import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
+import { KEEPS_EVERYTHING, startOperatorsRedis } from '../helpers/redis.ts';
 import { callerOf, startServer } from '../helpers/server.ts';
 import { type CommandProcess, cofferdam, run } from './command-line.ts';
 import {
@@ -186,44 +185,11 @@ describe('beside each other', () => {
 });
 
 describe('a Redis of the operator', () => {
-  const freePort = (): Promise<number> =>
-    new Promise((resolve) => {
-      const probe = net.createServer().listen(0, '127.0.0.1', () => {
-        const { port } = probe.address() as net.AddressInfo;
-        probe.close(() => resolve(port));
-      });
-    });
   const redisWith = async (...options: string[]): Promise<string> => {
-    const port = await freePort();
-    const args = [
-      '--port',
-      String(port),
-      '--bind',
-      '127.0.0.1',
-      '--dir',
-      tempFolder(),
-      '--save',
-      '',
-      ...options,
-    ];
-    const child = spawn('redis-server', args, { stdio: 'ignore' });
-    const ended = new Promise((resolve) => child.once('exit', resolve));
-    releases.push(() => {
-      child.kill('SIGKILL');
-      return ended;
-    });
-    await until(
-      'Redis listens',
-      10_000,
-      () =>
-        new Promise<boolean>((resolve) => {
-          const socket = net.connect(port, '127.0.0.1', () => resolve(!!socket.destroy()));
-          socket.once('error', () => resolve(false));
-        }),
-    );
-    return `redis://127.0.0.1:${port}`;
+    const redis = await startOperatorsRedis(...options);
+    releases.push(redis.stop);
+    return redis.url;
   };
-  const AOF = ['--appendonly', 'yes', '--appendfsync', 'always'];
 
   test('that may drop jobs is refused with the commands that mend it', async () => {
     const url = await redisWith('--appendonly', 'no', '--maxmemory-policy', 'allkeys-lru');
@@ -238,7 +204,7 @@ describe('a Redis of the operator', () => {
   });
 
   test('that keeps everything is served from, and left as it is', async () => {
-    const url = await redisWith(...AOF, '--maxmemory-policy', 'noeviction');
+    const url = await redisWith(...KEEPS_EVERYTHING);
     const { api, command } = await serve(tempFolder(), { COFFERDAM_REDIS_URL: url });
     expect(await api.run({ command: ['echo', 'x'] })).toMatchObject({ stdout: 'x\n' });
     command.kill('SIGTERM');

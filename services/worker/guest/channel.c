@@ -1,10 +1,14 @@
 #include "guest.h"
 
+/* So much may wait for more: one chunk of each stream still has room behind it. */
+enum { MAX_HELD_BYTES = 16384 };
+
 struct buffer {
   unsigned char bytes[HEADER_BYTES + MAX_PAYLOAD_BYTES];
   size_t from, to;
 };
 static struct buffer in, out;
+static bool held; /* what is in `out` waits for more */
 static void (*handler)(const struct frame *frame);
 
 /* A payload: so many ints, then nothing, a text (without a NUL) or bytes. */
@@ -121,7 +125,19 @@ static void write_out(void) {
 }
 
 bool channel_pending(void) {
-  return out.from < out.to;
+  return !held && out.from < out.to;
+}
+
+/* Every write of ours is a turn for each process between here and the worker. From here on frames
+ * wait for one another, until there are many or channel_release(). */
+void channel_hold(void) {
+  held = true;
+}
+
+void channel_release(void) {
+  held = false;
+  if (channel_pending())
+    write_out();
 }
 
 /*
@@ -154,6 +170,7 @@ struct frame channel_receive(void) {
 /* Waits for the worker to take everything. Only with no process of the job alive. */
 void channel_flush(void) {
   struct pollfd fds[CHANNEL_FDS];
+  channel_release();
   while (channel_pending())
     channel_wait(fds, CHANNEL_FDS, NULL);
 }
@@ -175,5 +192,6 @@ void channel_send(uint8_t type, const uint64_t *ints, size_t count, const void *
   if (size > 0)
     memcpy(out.bytes + out.to, bytes, size);
   out.to += size;
-  write_out();
+  if (!held || out.to >= MAX_HELD_BYTES)
+    channel_release();
 }

@@ -47,6 +47,8 @@ struct frame channel_receive(void);
 void channel_require(const struct frame *frame, bool ok, const char *expected);
 void channel_send(uint8_t type, const uint64_t *ints, size_t count, const void *bytes, size_t size);
 bool channel_pending(void);
+void channel_hold(void);
+void channel_release(void);
 void channel_flush(void);
 void channel_wait(struct pollfd fds[], nfds_t count, const struct timespec *timeout);
 
@@ -131,6 +133,7 @@ void input_serve(short events);
 /* run.c: the steps of a job, one after another. */
 uint64_t now_us(void);  /* by the monotonic clock */
 extern bool run_killed; /* nothing more is owed than DONE */
+extern bool run_reset;  /* what is to follow it was said already */
 void run_steps(const struct job *job);
 
 /* glob.c: path patterns as README.md defines them, over UTF-8. */

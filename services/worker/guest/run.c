@@ -10,6 +10,7 @@
 
 enum { CPU_LOOK_FLOOR_US = 5000, CPU_LOOK_CEILING_US = 60000000 };
 enum { SAMPLE_FLOOR_US = 2000, SAMPLE_CEILING_US = 100000 };
+enum { HOLD_US = 2000 }; /* a step that is over by then is told of at once, from STARTED on */
 
 struct running {
   const struct limits *limits;
@@ -17,12 +18,12 @@ struct running {
   struct stream streams[2];
   bool ended, reaped; /* the main process; anyone in this turn */
   int status;
-  uint64_t started_us, deadline_us, cpu_look_us, sample_us;
+  uint64_t started_us, deadline_us, cpu_look_us, sample_us, release_us;
 };
 
 /* The one place where causes meet: the first is kept. */
 static enum cause cause;
-bool run_killed;
+bool run_killed, run_reset;
 
 uint64_t now_us(void) {
   struct timespec now;
@@ -39,6 +40,10 @@ static void end_for(enum cause first) {
 static void on_frame(const struct frame *frame) {
   if (frame->type == TO_STDIN || frame->type == TO_STDIN_END) {
     input_accept(frame);
+    return;
+  }
+  if (frame->type == TO_RESET) {
+    run_reset = true;
     return;
   }
   channel_require(frame, frame->type == TO_KILL, "another type while a job runs");
@@ -85,7 +90,7 @@ static bool within_limits(struct running *running) {
 /* One dead process a turn, and no wait while there may be more: a storm of them delays no check. */
 static struct timespec time_to_wait(const struct running *running) {
   uint64_t now = now_us(), next = least(running->deadline_us, running->cpu_look_us);
-  next = least(next, running->sample_us);
+  next = least(least(next, running->sample_us), running->release_us);
   uint64_t us = running->reaped || next <= now ? 0 : next - now;
   return (struct timespec){ (time_t)(us / 1000000), (long)(us % 1000000 * 1000) };
 }
@@ -113,6 +118,10 @@ static void serve(struct running *running) {
     fds[STREAMS + i] = (struct pollfd){ fd, POLLIN, 0 };
   }
   channel_wait(fds, COUNT, &timeout);
+  if (now_us() >= running->release_us) {
+    running->release_us = UINT64_MAX;
+    channel_release();
+  }
   sample(running);
   running->reaped = reap(running, WNOHANG);
   input_serve(fds[STDIN].revents);
@@ -134,9 +143,8 @@ static void end_everyone(struct running *running) {
 
 /* No writer is left, so what can be read now is all there will ever be. */
 static void drain(struct stream *stream) {
-  do
-    channel_flush();
-  while (stream->fd >= 0 && stream_pump(stream));
+  while (stream->fd >= 0 && stream_pump(stream))
+    ;
 }
 
 /* What was counted since the step before was told of. */
@@ -161,7 +169,6 @@ static bool report(uint64_t index, const struct running *running, uint64_t wall_
                INTS(index, cause, kind, (uint64_t)code, failure.stage, running->streams[0].total,
                     running->streams[1].total, wall_us, share_of(CPU_US), share_of(OOM_KILLS)),
                NO_BYTES);
-  channel_flush();
   return !run_killed && cause == CAUSE_NONE && kind == KIND_EXITED && code == 0;
 }
 
@@ -171,6 +178,8 @@ static bool run_step(const struct job *job, uint64_t index, uint64_t job_deadlin
   struct running running = { .limits = limits, .started_us = now_us() };
   int fds[3] = { -1, -1, -1 };
 
+  running.release_us = running.started_us + HOLD_US;
+  channel_hold();
   running.deadline_us = least(job_deadline_us, running.started_us + step->timeout_ms * 1000);
   channel_send(FROM_STARTED, INTS(index), NO_BYTES);
   running.pid = child_start(job, step, fds);

@@ -95,15 +95,13 @@ export class Pool {
     this.#fillAll();
   }
 
-  figures(): PoolFigures {
-    return {
-      state: this.#state,
-      ...this.#stocks.figures(),
-      leased: this.#leased.size,
-      removing: this.#options.remover.pending,
-      engineFailing: this.#isEngineFailing,
-    };
-  }
+  readonly figures = (): PoolFigures => ({
+    ...this.#stocks.figures(),
+    state: this.#state,
+    leased: this.#leased.size,
+    removing: this.#options.remover.pending,
+    engineFailing: this.#isEngineFailing,
+  });
 
   readonly isEngineFailing = (): boolean => this.#isEngineFailing;
 
@@ -118,9 +116,7 @@ export class Pool {
     return sandbox;
   }
 
-  hasReady(shape: Shape): boolean {
-    return this.#stocks.of(shape).ready > 0;
-  }
+  readonly hasReady = (shape: Shape): boolean => this.#stocks.of(shape).ready > 0;
 
   /** The lease is over: the sandbox is removed in the background. */
   retire(sandbox: Sandbox): void {

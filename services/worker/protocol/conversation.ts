@@ -42,8 +42,10 @@ const OUTPUT_FRAMES: Readonly<Record<number, readonly ['stdout' | 'stderr', 'hea
 };
 
 export interface GuestJob {
-  /** Every frame from LIMITS to RUN. */
+  /** Every frame from LIMITS to RUN, and perhaps RESET. */
   readonly encoded: Buffer;
+  /** The guest was asked with the job to reset after it; only for jobs without stdin. */
+  readonly resetAfter?: boolean;
   /** The stdin of each step; null where it has none. */
   readonly stdin: readonly (Buffer | null)[];
   readonly sink: GuestSink;

@@ -21,6 +21,8 @@ export interface GuestJobOptions {
   readonly lifeMs: number;
   /** The content of every blob that the spec names. */
   readonly blobs: ReadonlyMap<string, Buffer>;
+  /** Ask for the reset with the job, ahead of its end: see GuestJob. */
+  readonly resetAfter?: boolean;
 }
 
 export function encodeJob(spec: JobSpec, options: GuestJobOptions): Buffer {
@@ -60,6 +62,7 @@ export function encodeJob(spec: JobSpec, options: GuestJobOptions): Buffer {
   }
   for (const glob of spec.collect) frames.push(encodeFrame(TO_GUEST.COLLECT, Buffer.from(glob)));
   frames.push(encodeFrame(TO_GUEST.RUN));
+  if (options.resetAfter) frames.push(encodeFrame(TO_GUEST.RESET));
   return Buffer.concat(frames);
 }
 

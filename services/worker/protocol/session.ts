@@ -7,7 +7,7 @@
  * | READY     | the guest waits for a job                 | HELLO                | run(), failure    |
  * | RUNNING   | a job was sent                            | run()                | DONE, failure     |
  * | ENDED     | DONE was read                             | DONE                 | reset(), failure  |
- * | RESETTING | the guest makes the sandbox as new        | reset()              | HELLO, failure    |
+ * | RESETTING | the guest makes the sandbox as new        | reset(), or DONE where it was asked with the job | HELLO, failure |
  * | BROKEN    | the guest is gone or broke the protocol; nothing it says counts | a closed stream, a bad frame | - |
  *
  * A report exists only when DONE was read in order: whatever else happens, `run` rejects. In the same way a sandbox is
@@ -29,6 +29,7 @@ interface Running {
   readonly conversation: Conversation;
   readonly resolve: (report: GuestReport) => void;
   readonly reject: (error: Error) => void;
+  readonly resetAfter: boolean;
 }
 
 export class GuestSession {
@@ -37,6 +38,8 @@ export class GuestSession {
   #state: State = 'STARTING';
   #running: Running | undefined;
   #failure: Error | undefined;
+  /** A reset that began by itself and that nobody has asked for yet. */
+  #resetting: Promise<void> | undefined;
   /** Who waits for HELLO. */
   #announceReady: () => void = () => {};
   #denyReady: (error: Error) => void = () => {};
@@ -84,7 +87,7 @@ export class GuestSession {
     this.#state = 'RUNNING';
     const conversation = new Conversation(job, (frame) => this.#toGuest.write(frame));
     return new Promise((resolve, reject) => {
-      this.#running = { conversation, resolve, reject };
+      this.#running = { conversation, resolve, reject, resetAfter: job.resetAfter === true };
       this.#toGuest.write(job.encoded);
     });
   }
@@ -102,6 +105,9 @@ export class GuestSession {
    * bounds what it does; a wait for one that hangs is for the caller to bound.
    */
   reset(): Promise<void> {
+    const underWay = this.#resetting;
+    this.#resetting = undefined;
+    if (underWay !== undefined) return underWay;
     if (this.#state !== 'ENDED') {
       return Promise.reject(
         this.#failure ?? new GuestLostError(`a reset was asked of a guest that is ${this.#state}`),
@@ -147,10 +153,12 @@ export class GuestSession {
     this.#announceReady();
   }
 
-  #onJobFrame(frame: Frame, { conversation, resolve }: Running): void {
+  #onJobFrame(frame: Frame, { conversation, resolve, resetAfter }: Running): void {
     const report = conversation.receive(frame);
     if (report === undefined) return;
-    this.#state = 'ENDED';
+    this.#state = resetAfter ? 'RESETTING' : 'ENDED';
+    this.#resetting = resetAfter ? this.#hello() : undefined;
+    this.#resetting?.catch(() => {});
     this.#running = undefined;
     resolve(report);
   }

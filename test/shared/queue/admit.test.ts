@@ -152,3 +152,22 @@ describe('a full queue', () => {
     });
   });
 });
+
+describe('a tenant with as many open jobs as it may have', () => {
+  it('gets no more in until one of them is done; another tenant does', async () => {
+    const share = { cost: 1, maxOpenJobs: 2, maxRunningJobs: null };
+    const tenant = 'bounded';
+    const idempotency = { key: 'bounded', body: 'b' };
+    const [first] = [
+      await admitted(server.redis, { tenant, share }),
+      await admitted(server.redis, { tenant, share }),
+    ];
+    const refused = admission({ tenant, share, idempotency });
+    expect(await admitJob(server.redis, refused)).toEqual({ kind: 'tenant_full' });
+    expect(await server.redis.exists(keys.job(refused.id))).toBe(0);
+    expect(await server.redis.exists(keys.idempotency(tenant, 'bounded'))).toBe(0);
+    await admitted(server.redis, { tenant: 'free', share });
+    await settle(server.redis, first as string, await begun(server.redis, first as string));
+    expect(await admitJob(server.redis, refused)).toMatchObject({ kind: 'accepted' });
+  });
+});

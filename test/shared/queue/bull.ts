@@ -7,6 +7,8 @@ import { QUEUE_PREFIX } from '../../../shared/queue/options.ts';
 export interface Taker {
   /** The id of the next job, which leaves the queue; undefined when none waits. */
   take(): Promise<string | undefined>;
+  /** Takes a job that stays in the queue, as one that is worked on, until the end is said. */
+  hold(): Promise<{ readonly id: string; end(): Promise<void> }>;
   /** Takes a job and puts it off, as a hand-back does. */
   delay(byMs: number): Promise<string>;
   stop(): Promise<void>;
@@ -26,6 +28,11 @@ export function createTaker(redis: Redis, lane: Lane): Taker {
       const job = await next();
       await job?.moveToCompleted(null, token, false);
       return job?.id;
+    },
+    async hold() {
+      const job = await next();
+      if (job?.id === undefined) throw new Error('expected a job in the queue, came none');
+      return { id: job.id, end: async () => void (await job.moveToCompleted(null, token, false)) };
     },
     async delay(byMs) {
       const job = await next();

@@ -76,7 +76,7 @@ describe('the way into the queue', () => {
 });
 
 it('what cannot be put into the queue keeps its mark, for the sweep', async () => {
-  const other = await server.connect('impatient');
+  const other = await server.connect('request');
   const id = await admitted(redis, { lane: 'bulk' });
   const entrance = createEntrance({ redis: other, log: silent });
   other.disconnect();

@@ -159,11 +159,11 @@ describe('a job that had its turn', () => {
 });
 
 describe('entries as a script returns them', () => {
-  it('are read by threes, and a torn one is none', () => {
-    expect(entriesOf(['a', 'bulk', 3, 'b', 'interactive', '4'])).toEqual([
-      { id: 'a', lane: 'bulk', priority: 3 },
-      { id: 'b', lane: 'interactive', priority: 4 },
+  it('are read by fours, and a torn one is none', () => {
+    expect(entriesOf(['a', 'bulk', 3, 0, 'b', 'interactive', '4', 1])).toEqual([
+      { id: 'a', lane: 'bulk', priority: 3, isBack: false },
+      { id: 'b', lane: 'interactive', priority: 4, isBack: true },
     ]);
-    expect(entriesOf(['a', 'bulk'])).toEqual([]);
+    expect(entriesOf(['a', 'bulk', 3])).toEqual([]);
   });
 });

@@ -116,7 +116,6 @@ describe.concurrent.each(BINARIES)('%s', (binary) => {
     ['KILL for an unknown cause', [frame('KILL', encodeInts(6))]],
     ['KILL without a cause', [frame('KILL')]],
     ['EXIT before DONE', [frame('EXIT')]],
-    ['RESET before DONE', [frame('RESET')]],
     ['another job', [limits]],
   ])('%s while a job runs ends the guest with 2', async (_, frames) => {
     const guest = await startGuest({ binary });

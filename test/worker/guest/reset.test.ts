@@ -19,6 +19,7 @@ import {
   sh,
   startGuest,
 } from './harness.ts';
+import { collect } from './report.ts';
 
 describe.each(BINARIES)('%s', (binary) => {
   /** The reports on two jobs in one sandbox. */
@@ -28,6 +29,18 @@ describe.each(BINARIES)('%s', (binary) => {
       await guest.reset();
       return { before, after: await runIn(guest, second) };
     });
+
+  it('that is asked for right behind the job is done after it, however the job ends', async () => {
+    await inOneSandbox({ binary }, async (guest) => {
+      for (const job of [sh('echo 1 > /work/a; echo one'), sh('exit 3'), { argv: ['/no/such'] }]) {
+        guest.send(...jobFrames({ steps: [job] }), encodeFrame(TO_GUEST.RESET));
+        await collect(guest, { steps: [job] });
+        await guest.hello();
+      }
+      const after = await runIn(guest, { steps: [sh('ls -A /work /tmp; echo left')] });
+      expect(after.stdout.toString()).toBe('/tmp:\n\n/work:\nleft\n');
+    });
+  });
 
   it('stdin and output of one job do not reach the next', async () => {
     const first: Job = {

@@ -10,8 +10,8 @@ import { SHAPE } from './memory-engine.ts';
 const REUSABLE = { isReusable: true };
 const SINK = { onStarted() {} } as unknown as GuestSink;
 
-function someGroups(slots = 4) {
-  const { pool, engine } = aPool({ target: 2, maxReady: 2 });
+function someGroups(slots = 4, ready = 2) {
+  const { pool, engine } = aPool({ target: ready, maxReady: ready });
   const groups = new Groups({ pool, slots, log: createLog('silent') });
   groups.start();
   /** A lease and a job to its end, all but the retirement. */
@@ -42,8 +42,23 @@ describe('a sandbox of a group', () => {
     expect(engine.existing.size).toBe(0);
   });
 
+  it('is spared the wait for a reset by a ready one, one more than there are slots', async () => {
+    const { groups, engine, runIn } = someGroups(1);
+    await aMoment();
+    engine.reset = 'late';
+    const first = await runIn('a');
+    groups.retire(first, REUSABLE);
+    const spare = await groups.lease({ shape: SHAPE, group: 'a' });
+    expect(spare).not.toBe(first);
+    const next = groups.lease({ shape: SHAPE, group: 'a' });
+    await aMoment();
+    engine.endResets();
+    expect(await next).toBe(first);
+    await groups.stop();
+  });
+
   it('is awaited while it is reset, rather than another one made', async () => {
-    const { groups, engine, runIn } = someGroups();
+    const { groups, engine, runIn } = someGroups(4, 0);
     engine.reset = 'late';
     const first = await runIn('a');
     groups.retire(first, REUSABLE);
@@ -123,8 +138,8 @@ describe('a sandbox of a group goes', () => {
     const second = await runIn('a');
     expect(second).not.toBe(first);
     groups.retire(second, REUSABLE);
-    await aMoment();
-    expect(engine.removed).toEqual(expect.arrayContaining([first.nonce, second.nonce]));
+    const both = expect.arrayContaining([first.nonce, second.nonce]);
+    await expect.poll(() => engine.removed).toEqual(both);
     expect(groups.figures()).toMatchObject({ kept: 0, leased: 0 });
     await groups.stop();
   });
@@ -159,7 +174,7 @@ describe('a sandbox of a group goes', () => {
   });
 
   it('after its jobs are counted out', async () => {
-    const { groups, engine, runIn } = someGroups();
+    const { groups, engine, runIn } = someGroups(4, 0);
     const first = await runIn('a');
     for (let job = 1; job < REUSE.jobs; job++) {
       groups.retire(first, REUSABLE);

@@ -51,6 +51,22 @@ describe('the reset of a session', () => {
     expect(written.types()).toEqual([TO_GUEST.RESET]);
   });
 
+  it('that was asked with the job begins with its report, and is answered to whoever asks for it', async () => {
+    const { session, written } = newSession();
+    const say = (...frames: Buffer[]) => session.receive(Buffer.concat(frames));
+    const sink = { onStarted: () => {} } as unknown as GuestSink;
+    const report = session.run({ encoded: JOB, stdin: [null], sink, resetAfter: true });
+    say(started(0), stepEnd(), done());
+    await report;
+    const reset = session.reset();
+    expect(session.isReady).toBe(false);
+    say(hello());
+    await reset;
+    expect(session.isReady).toBe(true);
+    expect(written.types()).not.toContain(TO_GUEST.RESET);
+    await expect(session.reset()).rejects.toThrow(GuestLostError);
+  });
+
   it.each([
     ['output', output('late')],
     ['another protocol', hello(1)],
