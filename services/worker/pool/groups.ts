@@ -68,10 +68,10 @@ export class Groups {
   #look: NodeJS.Timeout | undefined;
   #isStopping = false;
 
-  /** Keeps at most `slots` sandboxes without a job: a hundred groups must not fill the host. */
+  /** Keeps one sandbox more than there are slots without a job: a hundred groups must not fill the host. */
   constructor({ pool, slots, log }: { pool: SandboxSource; slots: number; log: Log }) {
     this.#pool = pool;
-    this.#mostKept = slots;
+    this.#mostKept = slots + 1;
     this.#log = log;
   }
 
@@ -110,7 +110,7 @@ export class Groups {
   #wantsSpare(key: string, shape: Shape): boolean {
     const free = this.#free.get(key);
     if (free === undefined || free.some(({ reset }) => reset === undefined)) return false;
-    return this.#leased.size + this.#kept <= this.#mostKept && this.#pool.hasReady(shape);
+    return this.#leased.size + this.#kept < this.#mostKept && this.#pool.hasReady(shape);
   }
 
   /** The lease is over; a reusable sandbox may serve its group again after a reset, any other is removed. */
