@@ -3,12 +3,10 @@
  * time that is left. A failed start stops what had started. A second signal, or the end of the drain, forces.
  */
 import closeWithGrace from 'close-with-grace';
-import { limited } from './limited.ts';
-import type { Log } from './log.ts';
+import { type Log, written } from './log.ts';
 
 /** On top of the drain: what the parts after the consumer need to stop. */
 const STOP_GRACE_MS = 10_000;
-const FLUSH_WITHIN_MS = 1_000;
 
 export interface Lifecycle {
   /** Registers how a part stops; returns the part. */
@@ -64,9 +62,7 @@ export function createLifecycle(options: { drainMs: number; log: Log }): Lifecyc
         else log.info({ signal }, 'stopping');
         await stop();
         log.info('stopped');
-        // Not left to the end of the process, whose flush would try for ever to reach a reader that is gone.
-        const flushed = new Promise<void>((resolve) => log.flush(() => resolve()));
-        await limited(flushed, FLUSH_WITHIN_MS).catch(() => {});
+        await written(log);
       });
     },
   };

@@ -1,5 +1,6 @@
 /** One JSON object a line on stderr, with what must never be logged taken out wherever it turns up. */
-import { destination, type Logger, pino } from 'pino';
+import type { EventEmitter } from 'node:events';
+import { destination, type Logger, pino, symbols } from 'pino';
 
 export type Log = Logger;
 
@@ -14,6 +15,25 @@ const NEVER_LOGGED = [
   'spec',
   'redisUrl',
 ];
+
+const WRITTEN_WITHIN_MS = 500;
+
+/**
+ * Resolves when what was logged last has left the process. Left to its end, the library would try for ever to reach a
+ * reader that is gone.
+ */
+export function written(log: Log): Promise<void> {
+  const stream = Reflect.get(log, symbols.streamSym) as EventEmitter;
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, WRITTEN_WITHIN_MS);
+    const done = (): void => {
+      clearTimeout(timer);
+      resolve();
+    };
+    stream.once('drain', done);
+    stream.once('error', done);
+  });
+}
 
 export const createLog = (level: string): Log =>
   pino(
