@@ -3,6 +3,7 @@ import type { Redis } from 'ioredis';
 import type { JobPage, JobSummary } from '../../shared/contract/page.ts';
 import type { JobState } from '../../shared/contract/result.ts';
 import { AppError } from '../../shared/errors.ts';
+import { readBatch } from '../../shared/queue/batch-record.ts';
 import { cancelRunning } from '../../shared/queue/cancel.ts';
 import { openJobView } from '../../shared/queue/end-without-run.ts';
 import type { Entrance } from '../../shared/queue/entrance.ts';
@@ -24,6 +25,8 @@ export interface ListQuery {
   readonly label: string | undefined;
   readonly afterMs: number | undefined;
   readonly beforeMs: number | undefined;
+  /** Only the jobs of this batch, in its order; by itself the list leaves jobs of batches out. */
+  readonly batch: string | undefined;
   readonly limit: number;
   readonly cursor: string | undefined;
 }
@@ -82,6 +85,7 @@ export function createJobs(options: { redis: Redis; results: Results; entrance: 
     },
     async list(caller, query) {
       const { tenant } = caller;
+      if (query.batch !== undefined) return listBatch(redis, tenant, query.batch, query);
       let from = query.cursor === undefined ? startOf(query) : parseCursor(query.cursor);
       const jobs: JobSummary[] = [];
       for (let lookedAt = 0; lookedAt < MAX_LOOKED_AT; lookedAt += LOOK_AT_ONCE) {
@@ -109,6 +113,31 @@ export function createJobs(options: { redis: Redis; results: Results; entrance: 
       return (await redis.hkeys(keys.artifacts(id))).sort();
     },
   };
+}
+
+async function listBatch(
+  redis: Redis,
+  tenant: string,
+  batch: string,
+  query: ListQuery,
+): Promise<JobPage> {
+  if ((await readBatch(redis, batch))?.tenant !== tenant) throw new AppError('NOT_FOUND');
+  if (!/^\d{1,9}$/.test(query.cursor ?? '0')) throw wrongCursor();
+  let at = Number(query.cursor ?? 0);
+  const jobs: JobSummary[] = [];
+  for (const until = at + MAX_LOOKED_AT; at < until; ) {
+    const ids = await redis.lrange(keys.batchJobs(batch), at, at + LOOK_AT_ONCE - 1);
+    if (ids.length === 0) return { jobs, next: null };
+    const records = await readRecords(redis, ids);
+    for (const [offset, id] of ids.entries()) {
+      const record = records[offset];
+      if (record === undefined || !matches(record, query)) continue;
+      jobs.push(summaryOf(id, record));
+      if (jobs.length === query.limit) return { jobs, next: String(at + offset + 1) };
+    }
+    at += ids.length;
+  }
+  return { jobs, next: String(at) };
 }
 
 /** A place in the list: after the job `afterId` of the time `edge`. */
@@ -165,17 +194,20 @@ const cursorOf = ({ edge, afterId }: Place): string => `${edge}.${afterId}`;
 
 function parseCursor(cursor: string): Place {
   const [, edge, afterId] = cursor.match(/^(\d{1,15})\.(job_[0-9a-f]{32})$/) ?? [];
-  if (edge === undefined) {
-    throw new AppError('REQUEST_INVALID', {
-      field: 'cursor',
-      detail: 'cursor: expected the `next` of an earlier page',
-    });
-  }
+  if (edge === undefined) throw wrongCursor();
   return { edge, afterId, skip: 0 };
 }
 
-function matches(record: JobRecord, { state, label }: ListQuery): boolean {
+const wrongCursor = (): AppError =>
+  new AppError('REQUEST_INVALID', {
+    field: 'cursor',
+    detail: 'cursor: expected the `next` of an earlier page',
+  });
+
+function matches(record: JobRecord, { state, label, afterMs, beforeMs }: ListQuery): boolean {
   if (state !== undefined && record.state !== state) return false;
+  if (record.acceptedAt < (afterMs ?? 0) || record.acceptedAt >= (beforeMs ?? Infinity))
+    return false;
   if (label === undefined) return true;
   const [name = '', value] = splitOnce(label);
   return value === undefined ? Object.hasOwn(record.labels, name) : record.labels[name] === value;

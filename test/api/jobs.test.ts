@@ -28,6 +28,7 @@ const query = (over: Partial<ListQuery> = {}): ListQuery => ({
   label: undefined,
   afterMs: undefined,
   beforeMs: undefined,
+  batch: undefined,
   limit: 50,
   cursor: undefined,
   ...over,

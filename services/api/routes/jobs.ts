@@ -12,6 +12,7 @@ import { idempotencyHeader, idempotencyKeyOf } from './idempotency-key.ts';
 import {
   callerOf,
   MAX_WAIT_SECONDS,
+  parseBatchId,
   queryInt,
   refusals,
   type Server,
@@ -35,6 +36,13 @@ const listQuery = z.strictObject({
     .describe('Only jobs with this label: `name` or `name=value`.'),
   after: z.iso.datetime().optional().describe('Only jobs accepted at this time or later.'),
   before: z.iso.datetime().optional().describe('Only jobs accepted before this time.'),
+  batch: z
+    .string()
+    .max(64)
+    .optional()
+    .describe(
+      'The jobs of this batch, in its order. Without it the list leaves jobs of batches out.',
+    ),
   limit: queryInt(1, MAX_PAGE, 50).describe(`Jobs of a page, at most ${MAX_PAGE}.`),
   cursor: z.string().max(64).optional().describe('The `next` of the page before.'),
 });
@@ -138,14 +146,15 @@ export function jobRoutes(
         summary: 'List own jobs, the newest first',
         tags: ['jobs'],
         querystring: listQuery,
-        response: { 200: jobPage, ...refusals(400) },
+        response: { 200: jobPage, ...refusals(400, 404) },
       },
     },
     async (request) => {
-      const { state, label, after, before, limit, cursor } = request.query;
+      const { state, label, after, before, batch, limit, cursor } = request.query;
       return jobs.list(callerOf(request), {
         state,
         label,
+        batch: batch === undefined ? undefined : parseBatchId(batch),
         afterMs: after === undefined ? undefined : Date.parse(after),
         beforeMs: before === undefined ? undefined : Date.parse(before),
         limit,
