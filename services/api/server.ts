@@ -131,13 +131,16 @@ function readJsonBodies(server: Server): void {
 
 /** A body that is held in memory has to come within a time; one that streams, only without a long pause. */
 function limitBodyTime(server: Server): void {
-  server.addHook('preParsing', async (request, _reply, body) => {
+  server.addHook('preParsing', async (request, reply, body) => {
     // Without a body there is none to wait for.
     if (request.routeOptions.config.isStream || request.raw.complete) return;
     const late = new AppError('REQUEST_TIMEOUT');
-    const timer = setTimeout(() => body.emit('error', late), BODY_TIMEOUT_MS);
+    const timer = setTimeout(() => {
+      // Without a listener nobody reads it: an error would be nobody's, and end the process.
+      if (body.listenerCount('error') > 0) body.emit('error', late);
+    }, BODY_TIMEOUT_MS);
     body.once('end', () => clearTimeout(timer));
-    body.once('close', () => clearTimeout(timer));
+    reply.raw.once('close', () => clearTimeout(timer));
   });
 }
 

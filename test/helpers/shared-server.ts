@@ -49,6 +49,7 @@ export default async function setup({ provide }: TestProject): Promise<() => Pro
     dataDir: server.dataDir,
   });
   return async () => {
+    if (!isAlive(server.pid)) throw new Error(`the server is gone\n${server.log().slice(-8000)}`);
     const children = childrenOf(server.pid);
     const code = await server.stop();
     const left = await sandboxes(server.worker());
