@@ -6,7 +6,13 @@ import type { Lane } from '../../shared/contract/lane.ts';
 import type { JobRequest } from '../../shared/contract/request.ts';
 import { AppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
-import { admissionReloads, admitJob, type NewJob, type Share } from '../../shared/queue/admit.ts';
+import {
+  admissionReloads,
+  admitJob,
+  findRepeated,
+  type NewJob,
+  type Share,
+} from '../../shared/queue/admit.ts';
 import type { Entrance } from '../../shared/queue/entrance.ts';
 import { costOf } from '../../shared/queue/fair-share.ts';
 import type { Caller } from './auth.ts';
@@ -105,7 +111,19 @@ export function createAdmit(options: AdmitOptions): Admit {
       const { tenant } = caller;
       const lane = request.lane ?? 'interactive';
       options.pressure.require(lane);
-      const job = await prepare(id, caller, request, lane);
+      const idempotency =
+        idempotencyKey === undefined
+          ? null
+          : { key: sha256(idempotencyKey), body: sha256(JSON.stringify(request)) };
+      let job: NewJob;
+      try {
+        job = await prepare(id, caller, request, lane);
+      } catch (error) {
+        // What was accepted once is not refused when it is sent again: its blobs may be gone, or limits lower by now.
+        const known = idempotency && (await findRepeated(redis, { tenant, ...idempotency }));
+        if (known) return { id: known, isRepeated: true };
+        throw error;
+      }
       const share = shareOf(caller);
       const acceptedAtMs = Date.now();
       const reloads = admissionReloads();
@@ -115,10 +133,7 @@ export function createAdmit(options: AdmitOptions): Admit {
         share,
         acceptedAtMs,
         replyTo,
-        idempotency:
-          idempotencyKey === undefined
-            ? null
-            : { key: sha256(idempotencyKey), body: sha256(JSON.stringify(request)) },
+        idempotency,
         maxOpenJobs: options.maxOpenJobs,
         forgetBeforeMs:
           acceptedAtMs - rules.limits.expiresInMs.ceiling - rules.limits.retainMs.ceiling,

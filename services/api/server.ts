@@ -129,18 +129,28 @@ function readJsonBodies(server: Server): void {
   );
 }
 
-/** A body that is held in memory has to come within a time; one that streams, only without a long pause. */
+/**
+ * A body that is held in memory has to come within a time; one that streams, only without a long pause (ndjson.ts). What
+ * nobody reads, because the request was refused before, has as long again: then its connection is cut.
+ */
 function limitBodyTime(server: Server): void {
-  server.addHook('preParsing', async (request, reply, body) => {
-    // Without a body there is none to wait for.
-    if (request.routeOptions.config.isStream || request.raw.complete) return;
-    const late = new AppError('REQUEST_TIMEOUT');
-    const timer = setTimeout(() => {
-      // Without a listener nobody reads it: an error would be nobody's, and end the process.
-      if (body.listenerCount('error') > 0) body.emit('error', late);
-    }, BODY_TIMEOUT_MS);
-    body.once('end', () => clearTimeout(timer));
-    reply.raw.once('close', () => clearTimeout(timer));
+  server.addHook('onRequest', async (request, reply) => {
+    const { raw } = request;
+    const giveUp = (): void => {
+      if (raw.complete) return;
+      // Whoever reads it answers 408. Without a listener an error would be nobody's, and end the process.
+      if (!reply.sent && raw.listenerCount('error') > 0) {
+        raw.emit('error', new AppError('REQUEST_TIMEOUT'));
+      } else {
+        raw.destroy();
+      }
+    };
+    const limit = (): NodeJS.Timeout => setTimeout(giveUp, BODY_TIMEOUT_MS).unref();
+    let timer = request.routeOptions.config.isStream ? undefined : limit();
+    reply.raw.once('close', () => {
+      if (raw.complete || raw.destroyed) clearTimeout(timer);
+      else timer ??= limit();
+    });
   });
 }
 

@@ -56,6 +56,15 @@ export type Admitted =
   | { readonly kind: 'full' }
   | { readonly kind: 'tenant_full' };
 
+/** The job that the same request made before under this key; undefined where there is none, or another made it. */
+export async function findRepeated(
+  redis: Redis,
+  { tenant, key, body }: { tenant: string; key: string; body: string },
+): Promise<string | undefined> {
+  const [id, known] = await redis.hmget(keys.idempotency(tenant, key), 'id', 'body');
+  return known === body ? (id ?? undefined) : undefined;
+}
+
 /* KEYS job, open, unqueued, tenant jobs, idempotency (or the job again, when there is none), tenants open, lane */
 const ADMIT = defineScript(`${FAIR_SHARE}
   local id, tenant, spec, accepted, expires = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]

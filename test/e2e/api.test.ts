@@ -2,7 +2,8 @@
 import { randomUUID } from 'node:crypto';
 import { describe, expect, inject, test } from 'vitest';
 import type { JobPage, JobRequest, JobResult } from '../../shared/contract/index.ts';
-import { callerOf } from '../helpers/server.ts';
+import { KEEPS_EVERYTHING, startOperatorsRedis } from '../helpers/redis.ts';
+import { callerOf, type ServerProcess, startServer } from '../helpers/server.ts';
 import { occupySlots, untilDone, untilRunning } from './watching.ts';
 
 const api = callerOf(inject('server'));
@@ -115,6 +116,28 @@ describe('Idempotency-Key', () => {
     const one = await jobOf(await post(body, { 'Idempotency-Key': randomUUID() }));
     const two = await jobOf(await post(body, { 'Idempotency-Key': randomUUID() }));
     expect(one.id).not.toBe(two.id);
+  });
+
+  test('finds the job also where the same request would be refused by now', async () => {
+    const redis = await startOperatorsRedis(...KEEPS_EVERYTHING);
+    const shared = { COFFERDAM_REDIS_URL: redis.url, COFFERDAM_DEV_KEY: 'k'.repeat(36) };
+    const apis: ServerProcess[] = [];
+    try {
+      apis.push(await startServer(shared, { command: 'api' }));
+      const lowered = { ...shared, COFFERDAM_MAX_TIMEOUT_MS: '10000' };
+      apis.push(await startServer(lowered, { command: 'api' }));
+      const [before, after] = apis.map((own) => callerOf(own));
+      const body = { command: ['true'], timeoutMs: 20_000 };
+      const send = (to = before, key = 'one') =>
+        to?.send('/v1/jobs', { method: 'POST', body, headers: { 'Idempotency-Key': key } });
+      const first = (await (await send())?.json()) as JobResult;
+      expect(first).toMatchObject({ state: 'queued' });
+      expect(await (await send(after))?.json()).toMatchObject({ id: first.id });
+      expect(await (await send(after, 'two'))?.json()).toMatchObject({ field: 'timeoutMs' });
+    } finally {
+      await Promise.all(apis.map((own) => own.stop()));
+      await redis.stop();
+    }
   });
 });
 

@@ -5,6 +5,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, inject, test } from 'vitest';
+import { sandboxes } from '../helpers/docker.ts';
 import { startServer } from '../helpers/server.ts';
 import { cofferdam, run } from './command-line.ts';
 
@@ -204,12 +205,14 @@ describe('batch run, cut', () => {
         const ownEnv = { COFFERDAM_URL: own.url, COFFERDAM_DEV_KEY: own.key };
         const command = cofferdam(['batch', ...runArgs, '--group'], { env: ownEnv, cwd: folder });
         await expect.poll(() => bytesOf('out.ndjson'), WITHIN).toBeGreaterThan(0);
+        const killed = own.worker();
         process.kill(own.pid, 'SIGKILL');
         await sleep(1_500);
         own = await startServer(settings);
         expect(await command.exitCode).toBe(1);
         expect(command.stderr()).toMatch(/No answer from .*Trying again; \^C stops/);
         expectEachOnce(results(), count);
+        await expect.poll(() => sandboxes(killed), WITHIN).toEqual([]);
       } finally {
         await own.stop();
       }

@@ -6,36 +6,39 @@ const server = inject('server');
 /** Longer than the server waits for a body. */
 const BODY_WITHIN_MS = 35_000;
 
-/** Sends a head that promises more than comes; everything that is answered until the time is over. */
-function promiseMore(head: readonly string[]): Promise<string> {
+/** Sends a head that promises more than trickles in; what is answered until the server cuts it, or the time is over. */
+function promiseMore(head: readonly string[]): Promise<{ text: string; isCut: boolean }> {
   const { hostname, port } = new URL(server.url);
   return new Promise((resolve) => {
     const socket = net.connect(Number(port), hostname);
     let text = '';
-    const done = (): void => {
+    const trickle = setInterval(() => socket.write('x'), 1_000);
+    const done = (isCut: boolean): void => {
+      clearInterval(trickle);
       socket.destroy();
-      resolve(text);
+      resolve({ text, isCut });
     };
-    const timer = setTimeout(done, BODY_WITHIN_MS);
+    const timer = setTimeout(done, BODY_WITHIN_MS, false);
     socket.on('data', (chunk: Buffer) => {
       text += chunk.toString();
     });
     socket.on('error', () => {});
     socket.once('close', () => {
       clearTimeout(timer);
-      done();
+      done(true);
     });
     const fields = ['Host: x', 'Content-Type: application/json', 'Content-Length: 1000', ...head];
     socket.write(`POST /v1/jobs HTTP/1.1\r\n${fields.join('\r\n')}\r\n\r\n{"command"`);
   });
 }
 
-test('a body that stops coming is answered with 408, and one that nobody reads harms nobody', async () => {
+test('a body that trickles is answered with 408 in time, and one that nobody reads is cut off', async () => {
   const [read, unread] = await Promise.all([
     promiseMore([`Authorization: Bearer ${server.key}`]),
     promiseMore([]),
   ]);
-  expect(read).toContain('REQUEST_TIMEOUT');
-  expect(unread).toContain('UNAUTHENTICATED');
+  expect(read.text).toContain('REQUEST_TIMEOUT');
+  expect(unread.text).toContain('UNAUTHENTICATED');
+  expect([read.isCut, unread.isCut]).toEqual([true, true]);
   expect((await fetch(`${server.url}/healthz`)).status).toBe(200);
 });
