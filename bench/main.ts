@@ -96,10 +96,12 @@ function listText(): string {
     .join('\n');
 }
 
-const machine = () => ({
-  cores: os.availableParallelism(),
-  processor: os.cpus()[0]?.model ?? '',
-  memoryGib: Math.round(os.totalmem() / 1024 ** 3),
-  kernel: os.release(),
-  node: process.version,
-});
+function machine() {
+  return {
+    cores: os.availableParallelism(),
+    processor: os.cpus()[0]?.model ?? '',
+    memoryGib: Math.round(os.totalmem() / 1024 ** 3),
+    kernel: os.release(),
+    node: process.version,
+  };
+}

@@ -1,162 +1,6 @@
-/**
- * The vocabulary of refusal and failure, one row each: what the caller sees as `code`, the HTTP status, whether the
- * same request may succeed later, and what to do about it. Codes are never reused. `docs/errors.md` holds the same
- * rows; a test compares both.
- */
-
-export interface ErrorRow {
-  readonly status: number;
-  readonly retryable: boolean;
-  readonly message: string;
-  readonly remedy: string;
-}
-
-export const ERRORS = {
-  REQUEST_INVALID: {
-    status: 400,
-    retryable: false,
-    message: 'The request does not match the contract.',
-    remedy: 'Mend the named field; /openapi.json holds the contract.',
-  },
-  BODY_NOT_JSON: {
-    status: 400,
-    retryable: false,
-    message: 'The body is not valid JSON.',
-    remedy: 'Send one JSON object in UTF-8.',
-  },
-  BODY_TOO_LARGE: {
-    status: 413,
-    retryable: false,
-    message: 'The body is larger than this server accepts.',
-    remedy: 'Send less; /v1/info names the largest body.',
-  },
-  MEDIA_TYPE_UNSUPPORTED: {
-    status: 415,
-    retryable: false,
-    message: 'The body has a content type that this route does not read.',
-    remedy: 'Send a content type that /openapi.json names for the route.',
-  },
-  LIMIT_ABOVE_CEILING: {
-    status: 422,
-    retryable: false,
-    message: 'A limit is above what this server allows.',
-    remedy: 'Ask for no more than the named ceiling; /v1/info lists all of them.',
-  },
-  LIMIT_BELOW_FLOOR: {
-    status: 422,
-    retryable: false,
-    message: 'A limit is below what a sandbox can be made with.',
-    remedy: 'Ask for the named least or more, or leave the limit out.',
-  },
-  IMAGE_UNKNOWN: {
-    status: 422,
-    retryable: false,
-    message: 'The image is not in the catalogue of this server.',
-    remedy: 'Use one of the images that /v1/info lists.',
-  },
-  SCRIPT_UNSUPPORTED: {
-    status: 422,
-    retryable: false,
-    message: 'The image has no interpreter for `script`.',
-    remedy: 'Use `command`, or an image with an interpreter.',
-  },
-  IDEMPOTENCY_KEY_REUSED: {
-    status: 422,
-    retryable: false,
-    message: 'The Idempotency-Key was used before with another request.',
-    remedy: 'Use a new key for a new request.',
-  },
-  BATCH_CLOSED: {
-    status: 409,
-    retryable: false,
-    message: 'The batch takes no more jobs: its upload ended, or it was cancelled.',
-    remedy: 'Send further jobs as a new batch, with another Idempotency-Key.',
-  },
-  JOB_KEY_REUSED: {
-    status: 422,
-    retryable: false,
-    message: 'The key of a job was used before in this batch, for another job.',
-    remedy: 'Give each job of a batch a key of its own.',
-  },
-  LINE_TOO_LONG: {
-    status: 413,
-    retryable: false,
-    message: 'A line of the stream is longer than this server accepts.',
-    remedy: 'Send less in one line; put large files as blobs. /v1/info names the largest body.',
-  },
-  BLOB_UNKNOWN: {
-    status: 422,
-    retryable: false,
-    message: 'A file names a blob that is not here.',
-    remedy: 'Put the blob, then send the request again.',
-  },
-  BLOB_DIGEST_MISMATCH: {
-    status: 422,
-    retryable: false,
-    message: 'The bytes do not have the digest that they were sent under.',
-    remedy: 'Send the bytes under their own SHA-256.',
-  },
-  BLOB_QUOTA_EXCEEDED: {
-    status: 429,
-    retryable: true,
-    message: 'Your blobs would take more room than they may.',
-    remedy: 'Wait until unused blobs expire, or ask the operator for more.',
-  },
-  TOO_MANY_OPEN_JOBS: {
-    status: 429,
-    retryable: true,
-    message: 'You have as many jobs waiting or running as you may.',
-    remedy: 'Try again after the seconds in Retry-After.',
-  },
-  OVERLOADED: {
-    status: 503,
-    retryable: true,
-    message: 'The server has more work than it can take on.',
-    remedy: 'Try again after the seconds in Retry-After.',
-  },
-  UNAUTHENTICATED: {
-    status: 401,
-    retryable: false,
-    message: 'The request carries no valid key.',
-    remedy: 'Send `Authorization: Bearer <key>`.',
-  },
-  NOT_FOUND: {
-    status: 404,
-    retryable: false,
-    message: 'There is nothing here by that name.',
-    remedy: 'Check the id; results are kept for as long as `retainMs` said.',
-  },
-  REQUEST_TIMEOUT: {
-    status: 408,
-    retryable: true,
-    message: 'The request did not arrive whole in time.',
-    remedy: 'Send it again.',
-  },
-  QUEUE_FULL: {
-    status: 503,
-    retryable: true,
-    message: 'The queue is full.',
-    remedy: 'Try again after the seconds in Retry-After.',
-  },
-  STORE_UNAVAILABLE: {
-    status: 503,
-    retryable: true,
-    message: 'Redis does not answer, so nothing can be accepted or read.',
-    remedy: 'Try again with the same Idempotency-Key; the job may have been accepted.',
-  },
-  SHUTTING_DOWN: {
-    status: 503,
-    retryable: true,
-    message: 'The server is stopping.',
-    remedy: 'Try again; another process may answer at once.',
-  },
-  INTERNAL: {
-    status: 500,
-    retryable: true,
-    message: 'The server failed; this is not the fault of the request.',
-    remedy: 'Try again with the same Idempotency-Key, and report the requestId.',
-  },
-} as const satisfies Record<string, ErrorRow>;
+/** A refusal or failure as it is thrown: a row of the table, and what is known of this one. */
+import type { PolicyVerdict } from './contract/policy.ts';
+import { ERRORS, type ErrorRow } from './error-table.ts';
 
 export type ErrorCode = keyof typeof ERRORS;
 
@@ -169,6 +13,8 @@ export interface ErrorContext {
   readonly line?: number;
   readonly batch?: string;
   readonly retryAfterSeconds?: number;
+  /** What the policy said, where it was the policy. */
+  readonly policy?: PolicyVerdict;
   readonly cause?: unknown;
 }
 
@@ -181,6 +27,7 @@ export class AppError extends Error {
   readonly line: number | undefined;
   readonly batch: string | undefined;
   readonly retryAfterSeconds: number | undefined;
+  readonly policy: PolicyVerdict | undefined;
 
   constructor(code: ErrorCode, context: ErrorContext = {}) {
     super(context.detail ?? ERRORS[code].message, { cause: context.cause });
@@ -192,6 +39,7 @@ export class AppError extends Error {
     this.line = context.line;
     this.batch = context.batch;
     this.retryAfterSeconds = context.retryAfterSeconds;
+    this.policy = context.policy;
   }
 
   /** The same error, with more known about it. */

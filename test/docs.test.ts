@@ -4,7 +4,7 @@ import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { createWorkerMetrics } from '../services/worker/metrics.ts';
 import { LIMIT_SETTINGS, SETTINGS } from '../shared/config/settings.ts';
-import { ERRORS } from '../shared/errors.ts';
+import { ERRORS } from '../shared/error-table.ts';
 import { createMetrics, type Metrics } from '../shared/metrics.ts';
 
 const DOCS = path.resolve(import.meta.dirname, '../docs');

@@ -3,7 +3,7 @@
 import type { Redis } from 'ioredis';
 import type { BatchEvent, BatchJobEvent } from '../../shared/contract/event.ts';
 import { readRecords } from '../../shared/queue/job-record.ts';
-import type { Caller } from './auth.ts';
+import type { Owner } from './auth.ts';
 import type { BatchResults, EndedPlace } from './batch-results.ts';
 import type { Batches } from './batches.ts';
 import type { ServerEvent } from './sse.ts';
@@ -12,7 +12,7 @@ export interface FollowBatch {
   readonly redis: Redis;
   readonly batches: Batches;
   readonly results: BatchResults;
-  readonly caller: Caller;
+  readonly caller: Owner;
   readonly id: string;
   /** The cursor of the last event that was received. */
   readonly from: string | undefined;

@@ -8,7 +8,7 @@ import type { Redis } from 'ioredis';
 import { AppError } from '../../shared/errors.ts';
 import { isOver } from '../../shared/queue/batch-record.ts';
 import { keys } from '../../shared/queue/keys.ts';
-import type { Caller } from './auth.ts';
+import type { Owner } from './auth.ts';
 import { batchJobId } from './batch-job.ts';
 import { type Batches, LOOK_AGAIN_MS } from './batches.ts';
 
@@ -34,9 +34,9 @@ export interface EndedPlace {
 
 export interface BatchResults {
   /** Refuses before the first line; each text is one or more whole lines. */
-  lines(caller: Caller, id: string, query: ResultsQuery): Promise<AsyncGenerator<string>>;
+  lines(caller: Owner, id: string, query: ResultsQuery): Promise<AsyncGenerator<string>>;
   /** Those that ended after a place, by pieces; with `follow` until the batch is over. */
-  ended(caller: Caller, id: string, query: ResultsQuery): Promise<AsyncGenerator<EndedPlace[]>>;
+  ended(caller: Owner, id: string, query: ResultsQuery): Promise<AsyncGenerator<EndedPlace[]>>;
 }
 
 export function createBatchResults(options: {

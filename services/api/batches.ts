@@ -5,17 +5,17 @@ import type { BatchView } from '../../shared/contract/batch.ts';
 import { AppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import { type Batch, isOver, readBatch, stopBatch } from '../../shared/queue/batch-record.ts';
-import type { Caller } from './auth.ts';
+import type { Owner } from './auth.ts';
 import type { Canceller } from './canceller.ts';
 
 /** Whoever waits for a batch is served by looking again: a message for each of its jobs would cost more. */
 export const LOOK_AGAIN_MS = 50;
 
 export interface Batches {
-  get(caller: Caller, id: string, waitMs: number): Promise<BatchView>;
-  cancel(caller: Caller, id: string): Promise<BatchView>;
+  get(caller: Owner, id: string, waitMs: number): Promise<BatchView>;
+  cancel(caller: Owner, id: string): Promise<BatchView>;
   /** The batch as it is; refused with an AppError when it is not the caller's. */
-  own(caller: Caller, id: string): Promise<Batch>;
+  own(caller: Owner, id: string): Promise<Batch>;
 }
 
 export function createBatches(options: {

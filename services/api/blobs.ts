@@ -7,7 +7,7 @@ import { type BlobView, blobNameOf } from '../../shared/contract/blob.ts';
 import type { JobSpec } from '../../shared/contract/spec.ts';
 import { AppError } from '../../shared/errors.ts';
 import { findBlob, keepBlobs, putBlob } from '../../shared/queue/blobs.ts';
-import type { Caller } from './auth.ts';
+import type { Owner } from './auth.ts';
 
 const MIB = 1024 * 1024;
 /** Blobs that are remembered to live long enough; the one that was told so first is forgotten first. */
@@ -16,15 +16,15 @@ const MAX_REMEMBERED = 10_000;
 const MAX_RETRY_AFTER_SECONDS = 3_600;
 
 export interface NamingJob {
-  readonly caller: Caller;
+  readonly caller: Owner;
   readonly spec: JobSpec;
   /** From now until its last start can have begun. */
   readonly lastStartInMs: number;
 }
 
 export interface Blobs {
-  put(caller: Caller, blob: string, content: Buffer): Promise<{ isNew: boolean; view: BlobView }>;
-  find(caller: Caller, blob: string): Promise<BlobView | undefined>;
+  put(caller: Owner, blob: string, content: Buffer): Promise<{ isNew: boolean; view: BlobView }>;
+  find(caller: Owner, blob: string): Promise<BlobView | undefined>;
   /**
    * Refuses a job that names a blob which is not here, or that has no room for its blobs. Whatever it names lives on past
    * its last start, for half of COFFERDAM_BLOB_TTL_MS at least.

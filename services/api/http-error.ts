@@ -63,6 +63,7 @@ export function problemOf(error: AppError, requestId: string): Problem {
     ...(error.field === undefined ? {} : { field: error.field }),
     ...(error.line === undefined ? {} : { line: error.line }),
     ...(error.batch === undefined ? {} : { batch: error.batch }),
+    ...(error.policy === undefined ? {} : { policy: error.policy }),
     retryable: error.row.retryable,
     remedy: error.row.remedy,
     requestId,

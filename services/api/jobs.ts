@@ -10,7 +10,7 @@ import type { Entrance } from '../../shared/queue/entrance.ts';
 import { type JobRecord, readRecord, readRecords } from '../../shared/queue/job-record.ts';
 import { keys } from '../../shared/queue/keys.ts';
 import { settleWithoutRun } from '../../shared/queue/settle-without-run.ts';
-import type { Caller } from './auth.ts';
+import type { Owner } from './auth.ts';
 import type { Results } from './results.ts';
 
 export interface JobView {
@@ -37,18 +37,18 @@ const LOOK_AT_ONCE = 200;
 
 export interface Jobs {
   /** The job now, or when it is done within the wait. */
-  get(caller: Caller, id: string, waitMs: number): Promise<JobView>;
+  get(caller: Owner, id: string, waitMs: number): Promise<JobView>;
   /** Asks for the end of a job; done already, it stays as it is. */
-  cancel(caller: Caller, id: string): Promise<JobView>;
-  list(caller: Caller, query: ListQuery): Promise<JobPage>;
-  artifact(caller: Caller, id: string, path: string): Promise<Buffer>;
+  cancel(caller: Owner, id: string): Promise<JobView>;
+  list(caller: Owner, query: ListQuery): Promise<JobPage>;
+  artifact(caller: Owner, id: string, path: string): Promise<Buffer>;
   /** The paths of all artifacts of a job. */
-  artifactPaths(caller: Caller, id: string): Promise<string[]>;
+  artifactPaths(caller: Owner, id: string): Promise<string[]>;
 }
 
 export function createJobs(options: { redis: Redis; results: Results; entrance: Entrance }): Jobs {
   const { redis, results, entrance } = options;
-  const ownRecord = async (caller: Caller, id: string): Promise<JobRecord> => {
+  const ownRecord = async (caller: Owner, id: string): Promise<JobRecord> => {
     const record = await readRecord(redis, id);
     if (record === undefined || record.tenant !== caller.tenant) throw new AppError('NOT_FOUND');
     return record;

@@ -4,7 +4,7 @@
  */
 import type { Redis } from 'ioredis';
 import type { Outcome } from '../../shared/contract/result.ts';
-import { type JobSpec, parseSpec } from '../../shared/contract/spec.ts';
+import type { JobSpec } from '../../shared/contract/spec.ts';
 import type { Log } from '../../shared/log.ts';
 import { type Begun, beginJob, handBackJob } from '../../shared/queue/begin.ts';
 import type { Entrance } from '../../shared/queue/entrance.ts';
@@ -16,6 +16,7 @@ import { type BlobCache, BlobUnreachableError, BlobUnusableError } from './blob-
 import { createDeadline, type Deadline, type EndCause } from './deadline.ts';
 import type { LiveOutputs } from './live.ts';
 import { mayBeReused } from './outcome.ts';
+import { permit } from './permit.ts';
 import { type Leases, type Run, runJob } from './run-job.ts';
 import { SandboxUnavailableError } from './sandbox/sandbox.ts';
 import { settle } from './settle.ts';
@@ -104,12 +105,7 @@ export class Attempts {
   }
 
   async #start(id: string, begun: Started): Promise<Next> {
-    const spec = parseSpec(begun.spec);
-    if (spec === undefined) {
-      const lost = { kind: 'lost', cause: 'spec_unreadable' } as const;
-      return this.#giveUp(id, begun.record, lost, begun.start);
-    }
-    const end = endBeforeRun(spec, begun);
+    const { spec, end } = permit(id, begun);
     if (end !== undefined) return this.#giveUp(id, begun.record, end, begun.start);
     const { leases, streamBytes } = this.#options;
     const deadline = createDeadline();
@@ -240,10 +236,3 @@ const isBeforeRun = (error: unknown): error is Error =>
   error instanceof SandboxUnavailableError ||
   error instanceof BlobUnusableError ||
   error instanceof BlobUnreachableError;
-
-/** Why a job that was begun is not run. */
-function endBeforeRun(spec: JobSpec, { record }: Started): Outcome | undefined {
-  if (record.cancelledBy !== undefined) return { kind: 'cancelled', by: record.cancelledBy };
-  if (spec.onLost === 'fail' && record.starts > 1) return { kind: 'lost', cause: 'worker_lost' };
-  return undefined;
-}

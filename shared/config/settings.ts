@@ -9,6 +9,7 @@ import { BLOB_SETTINGS, type BlobSettings, blobSettings } from './blob-settings.
 import { LIMITS, type Limit, type LimitName, limitVariable } from './limits.ts';
 import { LOAD_SETTINGS } from './load-settings.ts';
 import { decimal, integer, type Setting, setting } from './setting.ts';
+import { TRUST_SETTINGS, type TrustSettings, trustSettings } from './trust-settings.ts';
 
 const MIB = 1024 * 1024;
 
@@ -95,6 +96,7 @@ export const SETTINGS = {
   ),
   ...LOAD_SETTINGS,
   ...BLOB_SETTINGS,
+  ...TRUST_SETTINGS,
 } as const satisfies Record<string, Setting>;
 
 /** The default and the ceiling of a limit are two settings. */
@@ -147,6 +149,7 @@ export interface Settings {
   readonly drainMs: number;
   readonly streamBytes: number;
   readonly blobs: BlobSettings;
+  readonly trust: TrustSettings;
   readonly limits: Readonly<Record<LimitName, { default: number | undefined; ceiling: number }>>;
 }
 
@@ -160,7 +163,12 @@ export class SettingsError extends Error {
 
 const PREFIX = 'COFFERDAM_';
 /** Never shown: a key, and an address that may hold a password. */
-const SECRET = ['COFFERDAM_DEV_KEY', 'COFFERDAM_REDIS_URL'];
+const SECRET = [
+  'COFFERDAM_DEV_KEY',
+  'COFFERDAM_REDIS_URL',
+  'COFFERDAM_SIGNING_KEYS',
+  'COFFERDAM_WEBHOOK_SECRET',
+];
 /** Read by the command line alone (services/cli): where the server is. */
 const CLIENT_VARIABLES = ['COFFERDAM_URL'];
 
@@ -238,5 +246,6 @@ const settingsOf = (is: Parsed, limits: Settings['limits']): Settings =>
     drainMs: is.COFFERDAM_DRAIN_MS,
     streamBytes: is.COFFERDAM_STREAM_BYTES,
     blobs: Object.freeze(blobSettings(is)),
+    trust: Object.freeze(trustSettings(is)),
     limits: Object.freeze(limits),
   });

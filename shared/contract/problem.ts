@@ -1,6 +1,7 @@
 /** How every refusal and failure is answered: RFC 9457, with a code from the error table. */
 import { z } from 'zod';
-import { ERRORS } from '../errors.ts';
+import { ERRORS } from '../error-table.ts';
+import { policyVerdict } from './policy.ts';
 
 export const problem = z
   .strictObject({
@@ -12,6 +13,7 @@ export const problem = z
     field: z.string().optional().describe('The field at fault, where it is one.'),
     line: z.int().optional().describe('The line of the stream at fault, where it is one.'),
     batch: z.string().optional().describe('The batch that the refused upload went to.'),
+    policy: policyVerdict.optional().describe('What the policy said, where it was the policy.'),
     retryable: z.boolean().describe('Whether the same request may succeed later.'),
     remedy: z.string().describe('What to do.'),
     requestId: z.string(),

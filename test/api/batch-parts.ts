@@ -1,4 +1,5 @@
 /** The API's side of batches over a real Redis, with one tenant's bounds and nothing else refusing. */
+
 import type { Redis } from 'ioredis';
 import { createAdmit } from '../../services/api/admit.ts';
 import { createUpload, type Upload } from '../../services/api/batch-upload.ts';
@@ -9,8 +10,9 @@ import { parseSettings } from '../../shared/config/settings.ts';
 import { readCatalogue } from '../../shared/images.ts';
 import { createEntrance } from '../../shared/queue/entrance.ts';
 import { silent } from '../shared/queue/redis.ts';
+import { callerOfTenant } from './caller.ts';
 
-export const caller = { tenant: 'default' };
+export const caller = callerOfTenant('default');
 
 const calm: Pressure = { require: () => {}, start: () => {}, stop: () => {} };
 

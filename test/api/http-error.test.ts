@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { appErrorOf, problemOf, requestInvalid } from '../../services/api/http-error.ts';
 import { jobRequest } from '../../shared/contract/request.ts';
-import { AppError, ERRORS, type ErrorCode } from '../../shared/errors.ts';
+import { ERRORS } from '../../shared/error-table.ts';
+import { AppError, type ErrorCode } from '../../shared/errors.ts';
 
 function invalid(input: unknown): AppError {
   const { error } = jobRequest.safeParse(input);

@@ -1,7 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { AppError, ERRORS, type ErrorCode, type ErrorRow } from '../../shared/errors.ts';
+import { ERRORS, type ErrorRow } from '../../shared/error-table.ts';
+import { AppError, type ErrorCode } from '../../shared/errors.ts';
 
 const rows = Object.entries(ERRORS) as [ErrorCode, ErrorRow][];
 

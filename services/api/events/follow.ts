@@ -14,7 +14,7 @@ import { isStoreFailure } from '../../../shared/queue/connection.ts';
 import { readRecord } from '../../../shared/queue/job-record.ts';
 import { keys } from '../../../shared/queue/keys.ts';
 import { followJob, readLive } from '../../../shared/queue/live.ts';
-import type { Caller } from '../auth.ts';
+import type { Owner } from '../auth.ts';
 import type { ServerEvent } from '../sse.ts';
 import { advance, startOf, storedPieces } from './output.ts';
 
@@ -35,7 +35,7 @@ export interface Follow {
 }
 
 /** Whoever is not the owner sees nothing, as if there were no such job. */
-export async function requireOwnJob(redis: Redis, caller: Caller, id: string): Promise<void> {
+export async function requireOwnJob(redis: Redis, caller: Owner, id: string): Promise<void> {
   const record = await readRecord(redis, id);
   if (record === undefined || record.tenant !== caller.tenant) throw new AppError('NOT_FOUND');
 }

@@ -7,6 +7,7 @@ import { blobNameOf, blobView } from '../../../shared/contract/blob.ts';
 import { AppError } from '../../../shared/errors.ts';
 import { createMetrics } from '../../../shared/metrics.ts';
 import { silent, startRedis, type TestRedis } from '../../shared/queue/redis.ts';
+import { callerOfTenant } from '../caller.ts';
 
 const KEY = 'k'.repeat(40);
 const MAX_BLOB_BYTES = 100_000;
@@ -21,7 +22,7 @@ beforeAll(async () => {
     maxBodyBytes: MAX_BODY_BYTES,
     authenticate(authorization) {
       if (authorization !== `Bearer ${KEY}`) throw new AppError('UNAUTHENTICATED');
-      return { tenant: 't' };
+      return callerOfTenant('t');
     },
     metrics: createMetrics(),
     version: '0.0.0',
