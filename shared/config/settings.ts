@@ -3,17 +3,15 @@
  * reads the ones it needs; all read one environment, so a name that is not here is a fault wherever it turns up.
  * `docs/configuration.md` holds the same rows; a test compares both.
  */
-import os from 'node:os';
 import { z } from 'zod';
 import { BLOB_SETTINGS, type BlobSettings, blobSettings } from './blob-settings.ts';
 import { LIMITS, type Limit, type LimitName, limitVariable } from './limits.ts';
 import { LOAD_SETTINGS } from './load-settings.ts';
+import { faultsOfPool, leastReady, POOL_SETTINGS } from './pool-settings.ts';
 import { decimal, integer, type Setting, setting } from './setting.ts';
 import { TRUST_SETTINGS, type TrustSettings, trustSettings } from './trust-settings.ts';
 
 const MIB = 1024 * 1024;
-
-const cores = os.availableParallelism();
 
 const isRedisUrl = (text: string): boolean =>
   URL.canParse(text) && ['redis:', 'rediss:'].includes(new URL(text).protocol);
@@ -64,26 +62,7 @@ export const SETTINGS = {
     z.string().regex(/^(unix:\/\/\/.+|tcp:\/\/[^/]+)$/, 'expected unix:///path or tcp://host:port'),
     'Where the Docker Engine of the worker listens.',
   ),
-  COFFERDAM_SLOTS: setting(
-    String(cores),
-    integer(1, 1024),
-    'Jobs that one worker runs at once. The default is the number of cores.',
-  ),
-  COFFERDAM_POOL_READY: setting(
-    undefined,
-    integer(0, 1024).optional(),
-    'Sandboxes a worker keeps ready for each image in use, at least. Without it, as many as slots.',
-  ),
-  COFFERDAM_POOL_MAX_READY: setting(
-    undefined,
-    integer(0, 1024).optional(),
-    'Sandboxes a worker keeps ready at most, however many jobs come. Without it, four for each slot, within a tenth of the memory.',
-  ),
-  COFFERDAM_POOL_MAX_AGE_MS: setting(
-    '600000',
-    integer(10_000, 3_600_000),
-    'Age at which an unused ready sandbox is replaced.',
-  ),
+  ...POOL_SETTINGS,
   COFFERDAM_DRAIN_MS: setting(
     '30000',
     integer(0, 600_000),
@@ -171,17 +150,6 @@ const SECRET = [
 ];
 /** Read by the command line alone (services/cli): where the server is. */
 const CLIENT_VARIABLES = ['COFFERDAM_URL'];
-
-const leastReady = (is: Parsed): number =>
-  is.COFFERDAM_POOL_READY ?? Math.min(is.COFFERDAM_SLOTS, is.COFFERDAM_POOL_MAX_READY ?? Infinity);
-
-function faultsOfPool(is: Parsed): string[] {
-  const { COFFERDAM_POOL_READY: least = 0, COFFERDAM_POOL_MAX_READY: most = Infinity } = is;
-  if (least <= most) return [];
-  return [
-    `COFFERDAM_POOL_READY: expected at most COFFERDAM_POOL_MAX_READY (${most}); came ${least}`,
-  ];
-}
 
 /** Settings from an environment, or a SettingsError that lists everything wrong with it. */
 export function parseSettings(env: Readonly<Record<string, string | undefined>>): Settings {
