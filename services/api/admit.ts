@@ -7,6 +7,7 @@ import type { JobRequest } from '../../shared/contract/request.ts';
 import { AppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import {
+  type Admitted,
   admissionReloads,
   admitJob,
   findRepeated,
@@ -14,11 +15,12 @@ import {
   type Share,
 } from '../../shared/queue/admit.ts';
 import type { Entrance } from '../../shared/queue/entrance.ts';
-import { costOf } from '../../shared/queue/fair-share.ts';
+import { costOf, type Entry } from '../../shared/queue/fair-share.ts';
 import type { Caller } from './auth.ts';
 import type { Blobs } from './blobs.ts';
 import { type Rules, resolve } from './policy/resolve.ts';
 import type { Pressure } from './pressure.ts';
+import { createTurns } from './turns.ts';
 
 /** Beside its own time, what one start takes at most: making a sandbox, reporting, settling. */
 const START_OVERHEAD_MS = 120_000;
@@ -60,6 +62,19 @@ export const tenantFull = ({ maxOpenJobs }: Share): AppError =>
     retryAfterSeconds: RETRY_AFTER_SECONDS,
     detail: `expected at most ${maxOpenJobs} jobs waiting or running`,
   });
+
+function refusalOf(refused: Exclude<Admitted, { kind: 'accepted' | 'repeated' }>, share: Share) {
+  switch (refused.kind) {
+    case 'key_reused':
+      return new AppError('IDEMPOTENCY_KEY_REUSED', { field: 'Idempotency-Key' });
+    case 'full':
+      return queueFull();
+    case 'tenant_full':
+      return tenantFull(share);
+    default:
+      return refused satisfies never;
+  }
+}
 
 export interface AdmitOptions {
   readonly redis: Redis;
@@ -104,6 +119,21 @@ export function createAdmit(options: AdmitOptions): Admit {
     };
   };
 
+  /** From here on the job is accepted: a failure only delays it, until the sweep puts it into the queue. */
+  const enter = async (
+    entry: Entry,
+    early: Promise<void> | undefined,
+    isRecordFirst: () => boolean,
+  ): Promise<void> => {
+    try {
+      await (early ?? entrance.add([entry]));
+      // Where the record came second, a worker may have dropped the bare id: the mark stays, and the sweep mends it.
+      if (isRecordFirst()) entrance.entered([entry]);
+    } catch (error) {
+      log.warn({ err: error, job: entry.id }, 'left to the sweep: not enqueued');
+    }
+  };
+
   return {
     prepare,
     shareOf,
@@ -115,15 +145,12 @@ export function createAdmit(options: AdmitOptions): Admit {
         idempotencyKey === undefined
           ? null
           : { key: sha256(idempotencyKey), body: sha256(JSON.stringify(request)) };
-      let job: NewJob;
-      try {
-        job = await prepare(id, caller, request, lane);
-      } catch (error) {
-        // What was accepted once is not refused when it is sent again: its blobs may be gone, or limits lower by now.
-        const known = idempotency && (await findRepeated(redis, { tenant, ...idempotency }));
-        if (known) return { id: known, isRepeated: true };
-        throw error;
+      if (idempotency !== null) {
+        // What was accepted once is not judged again: its blobs may be gone, limits lower or used up by now.
+        const known = await findRepeated(redis, { tenant, ...idempotency });
+        if (known !== undefined) return { id: known, isRepeated: true };
       }
+      const job = await prepare(id, caller, request, lane);
       const share = shareOf(caller);
       const acceptedAtMs = Date.now();
       const reloads = admissionReloads();
@@ -141,63 +168,21 @@ export function createAdmit(options: AdmitOptions): Admit {
       // On one connection the record is written first. Where nothing will refuse it and its turn is known, the way into
       // the queue goes right behind, and one flush brings both to disk; should it be refused all the same, a worker
       // ignores the bare id.
-      const isSure = idempotencyKey === undefined && acceptedAtMs > fullUntilMs;
+      const isSure = idempotency === null && acceptedAtMs > fullUntilMs;
       const isFirst = isSure && turns.tryFirst(lane, tenant);
       const early = isFirst ? entrance.add([{ id, lane, priority: 1 }]) : undefined;
       early?.catch(() => {});
       const admitted = await recorded.finally(() => isFirst && turns.answered(lane, tenant));
-      switch (admitted.kind) {
-        case 'repeated':
-          return { id: admitted.id, isRepeated: true };
-        case 'key_reused':
-          throw new AppError('IDEMPOTENCY_KEY_REUSED', { field: 'Idempotency-Key' });
-        case 'full':
-          fullUntilMs = Date.now() + RETRY_AFTER_SECONDS * 1000;
-          throw queueFull();
-        case 'tenant_full':
-          throw tenantFull(share);
-        case 'accepted':
-          break;
-        default:
-          admitted satisfies never;
+      if (admitted.kind === 'repeated') return { id: admitted.id, isRepeated: true };
+      if (admitted.kind !== 'accepted') {
+        if (admitted.kind === 'full') fullUntilMs = Date.now() + RETRY_AFTER_SECONDS * 1000;
+        throw refusalOf(admitted, share);
       }
-      const entry = { id, lane, priority: admitted.priority };
       turns.learn(lane, tenant, admitted.ahead);
-      // From here on the job is accepted: a failure only delays it, until the sweep puts it into the queue.
-      try {
-        await (early ?? entrance.add([entry]));
-        // Where the record came second, a worker may have dropped the bare id: the mark stays, and the sweep mends it.
-        if (early === undefined || admissionReloads() === reloads) entrance.entered([entry]);
-      } catch (error) {
-        log.warn({ err: error, job: id }, 'left to the sweep: not enqueued');
-      }
+      const isRecordFirst = () => early === undefined || admissionReloads() === reloads;
+      await enter({ id, lane, priority: admitted.priority }, early, isRecordFirst);
       options.onAccepted(1);
       return { id, isRepeated: false };
-    },
-  };
-}
-
-/** A tenant that was ahead of its turn is not sent to the front again for so long. */
-const AHEAD_MS = 1_000;
-
-/**
- * Which tenants have nothing waiting, as far as this process knows: their next job is the lane's next, whatever the
- * lane's time is. It may err by one job a tenant and process: each answer of Redis says how it was.
- */
-function createTurns() {
-  const notBefore = new Map<string, number>();
-  const underWay = new Set<string>();
-  const nameOf = (lane: Lane, tenant: string): string => `${lane} ${tenant}`;
-  return {
-    tryFirst(lane: Lane, tenant: string): boolean {
-      const name = nameOf(lane, tenant);
-      if (underWay.has(name) || Date.now() < (notBefore.get(name) ?? 0)) return false;
-      underWay.add(name);
-      return true;
-    },
-    answered: (lane: Lane, tenant: string): boolean => underWay.delete(nameOf(lane, tenant)),
-    learn(lane: Lane, tenant: string, ahead: number): void {
-      if (ahead > 0) notBefore.set(nameOf(lane, tenant), Date.now() + AHEAD_MS);
     },
   };
 }
