@@ -136,7 +136,7 @@ describe('the layers', () => {
       /^routes\//,
       /^events\//,
       /^batch-\w+\.ts$|^batches\.ts$/,
-      /^jobs\.ts$|^sweeper\.ts$|^admit\.ts$/,
+      /^jobs\.ts$|^sweeper\.ts$|^admit\.ts$|^turns\.ts$/,
       /^approvals\//,
       /^callbacks\//,
       /^results\.ts$|^blobs\.ts$|^canceller\.ts$|^pressure\.ts$/,
