@@ -13,12 +13,21 @@ import {
 } from './watching.ts';
 
 const api = callerOf(inject('server'));
-const cancel = async (id: string): Promise<{ status: number; job: JobResult }> => {
-  const response = await api.send(`/v1/jobs/${id}`, { method: 'DELETE' });
+const cancel = async (
+  id: string,
+  headers: Record<string, string> = {},
+): Promise<{ status: number; job: JobResult }> => {
+  const response = await api.send(`/v1/jobs/${id}`, { method: 'DELETE', headers });
   return { status: response.status, job: (await response.json()) as JobResult };
 };
 
 describe('cancelled', () => {
+  test('a client that names a content type and sends nothing is understood', async () => {
+    const { id } = await api.run({ command: ['true'] });
+    const { status, job } = await cancel(id, { 'Content-Type': 'application/json' });
+    expect([status, job.id]).toEqual([200, id]);
+  });
+
   test('a queued job that is cancelled is done at once and never starts', async () => {
     const release = await occupySlots(api);
     try {
