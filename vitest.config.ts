@@ -13,7 +13,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/worker/guest/**', 'test/e2e/**', 'test/escape/**'],
+          exclude: ['test/worker/guest/**', 'test/e2e/**', 'test/escape/**', 'test/conformance/**'],
           sequence: { groupOrder: 0 },
         },
       },

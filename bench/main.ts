@@ -11,6 +11,7 @@ import { idle } from './idle.ts';
 import { ingest } from './ingest.ts';
 import { latency } from './latency.ts';
 import { overload } from './overload.ts';
+import { policy } from './policy.ts';
 import { type Report, reportText } from './report.ts';
 import { soak } from './soak.ts';
 import { strict } from './strict.ts';
@@ -26,6 +27,7 @@ const BENCHMARKS: Readonly<Record<string, Benchmark>> = {
   cancel,
   timeouts,
   overload,
+  policy,
   idle,
   soak,
 };

@@ -126,6 +126,13 @@ export const ERRORS = {
     message: 'The key lacks the scope that this needs.',
     remedy: 'Use a key with the named scope; an operator makes one with `cofferdam keys create`.',
   },
+  ORIGIN_REFUSED: {
+    status: 403,
+    retryable: false,
+    message: 'The request comes by a host name or from an origin that this server does not answer to.',
+    remedy:
+      'Call the server by an address that it listens on, or have its operator list the name in COFFERDAM_ALLOWED_HOSTS or COFFERDAM_ALLOWED_ORIGINS.',
+  },
   POLICY_DENIED: {
     status: 403,
     retryable: false,
@@ -167,6 +174,12 @@ export const ERRORS = {
     retryable: false,
     message: 'There is no tenant by that name.',
     remedy: 'Make it first with PUT /v1/tenants/NAME.',
+  },
+  TENANT_FIXED: {
+    status: 409,
+    retryable: false,
+    message: 'The tenant stands in the file of tenants, or is the server’s own.',
+    remedy: 'Change it in the file that COFFERDAM_TENANTS names, and start the server again.',
   },
   CALLBACK_REFUSED: {
     status: 422,

@@ -98,7 +98,8 @@ describe('docs/metrics.md', () => {
     createWorkerMetrics(metrics).watch(() => {
       throw new Error('nothing is read here');
     });
-    for (const file of ['api/main.ts', 'api/server.ts']) registered.push(...registeredByText(file));
+    for (const file of ['api/main.ts', 'api/work.ts', 'api/server.ts', 'api/callbacks/metrics.ts'])
+      registered.push(...registeredByText(file));
     const rows = tableOf('metrics.md', 'metric', 'type', 'labels', 'meaning');
     expect(rows.toSorted()).toEqual(registered.toSorted());
   });

@@ -1,8 +1,7 @@
 /** The only road into the queue: request → spec → record → queue. The record comes first; a sweep mends what follows. */
 import { createHash, randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
-import type { Tenants } from '../../shared/config/tenants.ts';
-import type { Lane } from '../../shared/contract/lane.ts';
+import type { Settings } from '../../shared/config/settings.ts';
 import type { JobRequest } from '../../shared/contract/request.ts';
 import { AppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
@@ -11,19 +10,16 @@ import {
   admissionReloads,
   admitJob,
   findRepeated,
-  type NewJob,
   type Share,
 } from '../../shared/queue/admit.ts';
 import type { Entrance } from '../../shared/queue/entrance.ts';
 import { costOf, type Entry } from '../../shared/queue/fair-share.ts';
 import type { Caller } from './auth.ts';
-import type { Blobs } from './blobs.ts';
-import { type Rules, resolve } from './policy/resolve.ts';
+import type { Permission } from './permission.ts';
 import type { Pressure } from './pressure.ts';
+import type { TenantShares } from './tenants.ts';
 import { createTurns } from './turns.ts';
 
-/** Beside its own time, what one start takes at most: making a sandbox, reporting, settling. */
-const START_OVERHEAD_MS = 120_000;
 const RETRY_AFTER_SECONDS = 5;
 
 export interface Submission {
@@ -44,8 +40,6 @@ export interface Accepted {
 
 export interface Admit {
   job(submission: Submission): Promise<Accepted>;
-  /** A request as it will be recorded, with its blobs told to live; refused with an AppError. */
-  prepare(id: string, caller: Caller, request: JobRequest, lane: Lane): Promise<NewJob>;
   shareOf(caller: Caller): Share;
 }
 
@@ -63,7 +57,10 @@ export const tenantFull = ({ maxOpenJobs }: Share): AppError =>
     detail: `expected at most ${maxOpenJobs} jobs waiting or running`,
   });
 
-function refusalOf(refused: Exclude<Admitted, { kind: 'accepted' | 'repeated' }>, share: Share) {
+function refusalOf(
+  refused: Exclude<Admitted, { kind: 'accepted' | 'awaiting_approval' | 'repeated' }>,
+  share: Share,
+) {
   switch (refused.kind) {
     case 'key_reused':
       return new AppError('IDEMPOTENCY_KEY_REUSED', { field: 'Idempotency-Key' });
@@ -79,17 +76,17 @@ function refusalOf(refused: Exclude<Admitted, { kind: 'accepted' | 'repeated' }>
 export interface AdmitOptions {
   readonly redis: Redis;
   readonly entrance: Entrance;
-  readonly blobs: Blobs;
+  readonly permission: Permission;
   readonly pressure: Pressure;
-  readonly rules: Rules;
-  readonly tenants: Tenants;
+  readonly limits: Settings['limits'];
+  readonly tenants: TenantShares;
   readonly maxOpenJobs: number;
   readonly onAccepted: (jobs: number) => void;
   readonly log: Log;
 }
 
 export function createAdmit(options: AdmitOptions): Admit {
-  const { redis, entrance, rules, log } = options;
+  const { redis, entrance, permission, limits, log } = options;
   const turns = createTurns();
   let fullUntilMs = 0;
 
@@ -100,23 +97,6 @@ export function createAdmit(options: AdmitOptions): Admit {
       maxRunningJobs = null,
     } = options.tenants.get(tenant) ?? {};
     return { cost: costOf(weight), maxOpenJobs, maxRunningJobs };
-  };
-
-  const prepare: Admit['prepare'] = async (id, caller, request, lane) => {
-    const { spec, expiresInMs, retainMs } = resolve(request, rules);
-    const budgetMs = spec.timeoutMs + START_OVERHEAD_MS;
-    await options.blobs.requireForJob({ caller, spec, lastStartInMs: expiresInMs + budgetMs });
-    return {
-      id,
-      lane,
-      spec: JSON.stringify(spec),
-      image: spec.image,
-      runtime: spec.runtime,
-      labels: request.labels ?? {},
-      expiresAtMs: Date.now() + expiresInMs,
-      retainMs,
-      budgetMs,
-    };
   };
 
   /** From here on the job is accepted: a failure only delays it, until the sweep puts it into the queue. */
@@ -135,7 +115,6 @@ export function createAdmit(options: AdmitOptions): Admit {
   };
 
   return {
-    prepare,
     shareOf,
     async job({ id, caller, request, idempotencyKey, replyTo }) {
       const { tenant } = caller;
@@ -150,7 +129,10 @@ export function createAdmit(options: AdmitOptions): Admit {
         const known = await findRepeated(redis, { tenant, ...idempotency });
         if (known !== undefined) return { id: known, isRepeated: true };
       }
-      const job = await prepare(id, caller, request, lane);
+      const call = { tool: 'exec', caller, args: request, nowMs: Date.now(), jobId: id } as const;
+      const [granted] = await permission.grant([await permission.judge(call, lane)]);
+      if (granted === undefined || granted instanceof AppError) throw granted;
+      const { job } = granted;
       const share = shareOf(caller);
       const acceptedAtMs = Date.now();
       const reloads = admissionReloads();
@@ -162,19 +144,24 @@ export function createAdmit(options: AdmitOptions): Admit {
         replyTo,
         idempotency,
         maxOpenJobs: options.maxOpenJobs,
-        forgetBeforeMs:
-          acceptedAtMs - rules.limits.expiresInMs.ceiling - rules.limits.retainMs.ceiling,
+        forgetBeforeMs: acceptedAtMs - limits.expiresInMs.ceiling - limits.retainMs.ceiling,
       });
       // On one connection the record is written first. Where nothing will refuse it and its turn is known, the way into
       // the queue goes right behind, and one flush brings both to disk; should it be refused all the same, a worker
       // ignores the bare id.
-      const isSure = idempotency === null && acceptedAtMs > fullUntilMs;
+      const isSure = idempotency === null && !job.approval && acceptedAtMs > fullUntilMs;
       const isFirst = isSure && turns.tryFirst(lane, tenant);
       const early = isFirst ? entrance.add([{ id, lane, priority: 1 }]) : undefined;
       early?.catch(() => {});
       const admitted = await recorded.finally(() => isFirst && turns.answered(lane, tenant));
-      if (admitted.kind === 'repeated') return { id: admitted.id, isRepeated: true };
+      if (admitted.kind === 'awaiting_approval') {
+        permission.announce([granted]);
+        options.onAccepted(1);
+        return { id, isRepeated: false };
+      }
       if (admitted.kind !== 'accepted') {
+        permission.withdraw([granted]);
+        if (admitted.kind === 'repeated') return { id: admitted.id, isRepeated: true };
         if (admitted.kind === 'full') fullUntilMs = Date.now() + RETRY_AFTER_SECONDS * 1000;
         throw refusalOf(admitted, share);
       }

@@ -4,10 +4,9 @@ import { z } from 'zod';
 import { type BatchOptions, jobKey } from '../../shared/contract/batch.ts';
 import { type JobRequest, jobRequest } from '../../shared/contract/request.ts';
 import { AppError } from '../../shared/errors.ts';
-import type { BatchJob } from '../../shared/queue/admit-batch.ts';
-import type { Admit } from './admit.ts';
 import type { Caller } from './auth.ts';
 import { requestInvalid } from './http-error.ts';
+import type { Candidate, Permission } from './permission.ts';
 
 type Fields = Record<string, unknown>;
 
@@ -19,6 +18,16 @@ export interface JobLine {
   readonly text: string;
 }
 
+/** A job that may be admitted, once its limits allow. */
+export interface JudgedLine {
+  readonly line: number;
+  readonly index: number;
+  readonly key: string | null;
+  /** What must be the same when it is sent again. */
+  readonly digest: string;
+  readonly candidate: Candidate;
+}
+
 /** The same job again has the same id: by its key, else by its place. */
 export const batchJobId = (batch: string, index: number, key: string | null): string => {
   const name = key === null ? `index ${index}` : `key ${key}`;
@@ -28,17 +37,26 @@ export const batchJobId = (batch: string, index: number, key: string | null): st
 /** Throws an AppError with the line. */
 export async function judgeLine(
   { line, index, text }: JobLine,
-  batch: { id: string; options: BatchOptions; caller: Caller; admit: Admit },
-): Promise<BatchJob> {
+  batch: { id: string; options: BatchOptions; caller: Caller; permission: Permission },
+): Promise<JudgedLine> {
   try {
     const { key: givenKey, ...asked } = parseLine(text);
     const key = parseKey(givenKey);
     const id = batchJobId(batch.id, index, key);
     const request = parseRequest(withDefaults(asked, batch.options.defaults ?? {}), batch.id);
     const lane = request.lane ?? 'bulk';
-    const job = await batch.admit.prepare(id, batch.caller, request, lane);
+    const { caller, permission } = batch;
+    const place = { batch: { id: batch.id, index }, jobId: id } as const;
+    const call = {
+      tool: 'exec_batch',
+      caller,
+      args: request,
+      nowMs: Date.now(),
+      ...place,
+    } as const;
+    const candidate = await permission.judge(call, lane);
     const digest = createHash('sha256').update(text).digest('base64').slice(0, 22);
-    return { ...job, index, key, digest };
+    return { line, index, key, digest, candidate };
   } catch (error) {
     throw error instanceof AppError && error.row.status < 500 ? atLine(error, line) : error;
   }
@@ -100,5 +118,5 @@ function withDefaults(asked: Fields, defaults: NonNullable<BatchOptions['default
 const isFields = (value: unknown): value is Fields =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-const atLine = (error: AppError, line: number): AppError =>
+export const atLine = (error: AppError, line: number): AppError =>
   error.with({ line, detail: `line ${line}: ${error.message}` });

@@ -6,25 +6,25 @@
 import { randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import type { Settings } from '../../shared/config/settings.ts';
-import type { BatchAccepted, BatchOptions, LineError } from '../../shared/contract/batch.ts';
+import type { BatchAccepted, BatchOptions } from '../../shared/contract/batch.ts';
 import { AppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
-import { admitBatchJobs, type BatchJob } from '../../shared/queue/admit-batch.ts';
+import { admitBatchJobs, type BatchJob, findAdmitted } from '../../shared/queue/admit-batch.ts';
 import { createBatch, readBatch, sealBatch, stopBatch } from '../../shared/queue/batch-record.ts';
 import type { Entrance } from '../../shared/queue/entrance.ts';
 import { BATCH_WINDOW } from '../../shared/queue/options.ts';
 import { type Admit, queueFull, sha256, tenantFull } from './admit.ts';
 import type { Caller } from './auth.ts';
-import { type JobLine, judgeLine } from './batch-job.ts';
+import { atLine, type JobLine, type JudgedLine, judgeLine } from './batch-job.ts';
+import { createRefusals, type Refusals } from './batch-refusals.ts';
+import type { AcceptCallback } from './callbacks/target.ts';
 import type { Canceller } from './canceller.ts';
+import type { Granted, Permission } from './permission.ts';
 import type { Pressure } from './pressure.ts';
 
 const CHUNK_JOBS = 500;
 const CHUNK_BYTES = 1024 * 1024;
 const CHUNK_WITHIN_MS = 250;
-const SHOWN_ERRORS = 100;
-
-type SentJob = BatchJob & { readonly line: number };
 
 export interface Upload {
   readonly caller: Caller;
@@ -39,7 +39,9 @@ export interface Upload {
 
 export interface UploadParts {
   readonly redis: Redis;
-  readonly admit: Admit;
+  readonly admit: Pick<Admit, 'shareOf'>;
+  readonly permission: Permission;
+  readonly acceptCallback: AcceptCallback;
   readonly entrance: Entrance;
   readonly canceller: Canceller;
   readonly pressure: Pressure;
@@ -63,7 +65,7 @@ export function createUpload(parts: UploadParts): UploadBatch {
     const id = await open(parts, upload, candidate);
     const refused = createRefusals(upload.options);
     try {
-      await receive(parts, upload, id, refused);
+      await receive(parts, upload, { id, isResumed: id !== candidate, refused });
       await sealBatch(redis, id);
     } catch (error) {
       // Without a key nothing can ever complete it.
@@ -84,8 +86,10 @@ export function createUpload(parts: UploadParts): UploadBatch {
 async function judgeAll(parts: UploadParts, upload: Upload, id: string): Promise<void> {
   const { options, caller, jobs } = upload;
   const refused = createRefusals(options);
+  const requireRoom = roomFor(parts.permission, caller);
   for await (const line of jobs) {
-    await judgeLine(line, { id, options, caller, admit: parts.admit }).catch(refused.add);
+    requireRoom();
+    await judgeLine(line, { id, options, caller, permission: parts.permission }).catch(refused.add);
   }
 }
 
@@ -95,6 +99,7 @@ async function open(parts: UploadParts, upload: Upload, id: string): Promise<str
   const keptMs = options.defaults?.retainMs ?? retainMs.default ?? retainMs.ceiling;
   const created = await createBatch(parts.redis, {
     id,
+    callback: parts.acceptCallback(options.callback),
     tenant: caller.tenant,
     options: JSON.stringify(options),
     window: Math.min(options.maxParallel ?? BATCH_WINDOW, BATCH_WINDOW),
@@ -112,14 +117,10 @@ async function open(parts: UploadParts, upload: Upload, id: string): Promise<str
   return created.id;
 }
 
-async function receive(
-  parts: UploadParts,
-  upload: Upload,
-  id: string,
-  refused: Refusals,
-): Promise<void> {
+async function receive(parts: UploadParts, upload: Upload, batch: Receiving): Promise<void> {
   const { options, caller, jobs } = upload;
-  let chunk: SentJob[] = [];
+  const { id, refused } = batch;
+  let chunk: JudgedLine[] = [];
   let bytes = 0;
   let sending: Promise<void> = Promise.resolve();
   /** Resolves when the chunk before this one has arrived: so much is on its way, and no more. */
@@ -128,7 +129,7 @@ async function receive(
     const before = sending;
     chunk = [];
     bytes = 0;
-    sending = before.then(() => admitChunk(parts, { id, caller, jobs: ready }));
+    sending = before.then(() => admitChunk(parts, { ...batch, caller }, ready));
     sending.catch(() => {}); // heard of at the next await
     return before;
   };
@@ -136,13 +137,15 @@ async function receive(
   const timer = setInterval(() => {
     if (chunk.length > 0) send().catch(() => {});
   }, CHUNK_WITHIN_MS);
+  const requireRoom = roomFor(parts.permission, caller);
   try {
     for await (const line of jobs) {
-      const judged = judgeLine(line, { id, options, caller, admit: parts.admit });
-      const job = await judged.catch(refused.add);
-      if (job === undefined) continue;
-      chunk.push({ ...job, line: line.line });
-      bytes += job.spec.length;
+      requireRoom();
+      const judging = judgeLine(line, { id, options, caller, permission: parts.permission });
+      const judged = await judging.catch(refused.add);
+      if (judged === undefined) continue;
+      chunk.push(judged);
+      bytes += judged.candidate.job.spec.length;
       if (chunk.length >= CHUNK_JOBS || bytes >= CHUNK_BYTES) await send();
     }
     if (chunk.length > 0) await send();
@@ -152,12 +155,32 @@ async function receive(
   }
 }
 
+/** To be called before each job: throws where the policy allows no batch of so many. */
+function roomFor(permission: Permission, caller: Caller): () => void {
+  const most = permission.largestBatch(caller);
+  let count = 0;
+  return () => {
+    if (++count > most) throw permission.batchTooLarge(most);
+  };
+}
+
+interface Receiving {
+  readonly id: string;
+  /** Part of it may be here already. */
+  readonly isResumed: boolean;
+  readonly refused: Refusals;
+}
+
 async function admitChunk(
   parts: UploadParts,
-  { id, caller, jobs }: { id: string; caller: Caller; jobs: readonly SentJob[] },
+  { id, caller, isResumed, refused }: Receiving & { caller: Caller },
+  lines: readonly JudgedLine[],
 ): Promise<void> {
   const share = parts.admit.shareOf(caller);
   parts.pressure.require('bulk');
+  const ids = lines.map(({ candidate }) => candidate.job.id);
+  const known = isResumed ? await findAdmitted(parts.redis, ids) : NONE;
+  const { jobs, granted } = await grantAll(parts.permission, lines, { known, refused });
   const admitted = await admitBatchJobs(parts.redis, {
     batch: id,
     tenant: caller.tenant,
@@ -166,12 +189,14 @@ async function admitChunk(
     maxOpenJobs: parts.maxOpenJobs,
     jobs,
   });
+  if (admitted.kind !== 'accepted') parts.permission.withdraw(granted);
   switch (admitted.kind) {
     case 'accepted':
       parts.onAccepted(admitted.added);
+      parts.permission.announce(granted);
       return parts.entrance.release(admitted.released);
     case 'key_reused': {
-      const line = jobs.find(({ index }) => index === admitted.index)?.line ?? 0;
+      const line = lines.find(({ index }) => index === admitted.index)?.line ?? 0;
       const detail = `line ${line}: its key belongs to another job of the batch`;
       throw new AppError('JOB_KEY_REUSED', { detail, field: 'key', line });
     }
@@ -186,28 +211,30 @@ async function admitChunk(
   }
 }
 
-interface Refusals {
-  readonly count: number;
-  readonly shown: LineError[];
-  /** Throws on, unless refused jobs are left out. */
-  readonly add: (error: unknown) => undefined;
-}
+const NONE: ReadonlySet<string> = new Set();
 
-function createRefusals({ onInvalid = 'reject' }: BatchOptions): Refusals {
-  const shown: LineError[] = [];
-  let count = 0;
-  return {
-    get count() {
-      return count;
-    },
-    shown,
-    add(error) {
-      if (!(error instanceof AppError) || error.line === undefined) throw error;
-      if (onInvalid === 'reject') throw error;
-      count++;
-      if (shown.length >= SHOWN_ERRORS) return;
-      const { code, line, field, message } = error;
-      shown.push({ line, code, detail: message, ...(field === undefined ? {} : { field }) });
-    },
-  };
+/** Charges what is new; what is known was charged when it came first. */
+async function grantAll(
+  permission: Permission,
+  lines: readonly JudgedLine[],
+  { known, refused }: { known: ReadonlySet<string>; refused: Refusals },
+): Promise<{ jobs: BatchJob[]; granted: Granted[] }> {
+  const fresh = lines.filter(({ candidate }) => !known.has(candidate.job.id));
+  const answers = await permission.grant(fresh.map(({ candidate }) => candidate));
+  const granted = answers.filter((one): one is Granted => !(one instanceof AppError));
+  const jobOf = new Map(granted.map(({ job }) => [job.id, job]));
+  try {
+    answers.forEach((one, at) => {
+      if (one instanceof AppError) refused.add(atLine(one, fresh[at]?.line ?? 0));
+    });
+  } catch (error) {
+    permission.withdraw(granted);
+    throw error;
+  }
+  const jobs = lines.flatMap(({ candidate, index, key, digest }) => {
+    const { id } = candidate.job;
+    const job = known.has(id) ? candidate.job : jobOf.get(id);
+    return job === undefined ? [] : [{ ...job, index, key, digest }];
+  });
+  return { jobs, granted };
 }

@@ -38,8 +38,12 @@ interface Remembered {
   readonly bytes: Promise<number | undefined>;
 }
 
-export function createBlobs(options: { redis: Redis; ttlMs: number; quotaBytes: number }): Blobs {
-  const { redis, ttlMs, quotaBytes } = options;
+export function createBlobs(options: {
+  redis: Redis;
+  ttlMs: number;
+  quotaOf: (tenant: string) => number;
+}): Blobs {
+  const { redis, ttlMs, quotaOf } = options;
   /** By tenant and name, in the order in which they were told to live. */
   const remembered = new Map<string, Remembered>();
 
@@ -89,6 +93,7 @@ export function createBlobs(options: { redis: Redis; ttlMs: number; quotaBytes: 
           detail: `expected bytes with the digest ${blob}; came ${content.length} bytes with ${came}`,
         });
       }
+      const quotaBytes = quotaOf(tenant);
       const done = await putBlob(redis, { tenant, blob, content, lifeMs: ttlMs, quotaBytes });
       if (done.kind === 'over_quota') {
         throw overQuota({ ...done, quotaBytes, bytes: content.length });

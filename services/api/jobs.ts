@@ -73,11 +73,13 @@ export function createJobs(options: { redis: Redis; results: Results; entrance: 
   return {
     get,
     async cancel(caller, id) {
-      const record = await ownRecord(caller, id);
-      if (record.state === 'queued') {
+      for (let record = await ownRecord(caller, id); isWaiting(record); ) {
         const outcome = { kind: 'cancelled', by: 'caller' } as const;
-        const { released } = await settleWithoutRun(redis, { id, record, outcome });
+        const { as, released } = await settleWithoutRun(redis, { id, record, outcome });
         entrance.release(released);
+        if (as !== 'fenced' || record.state === 'queued') break;
+        // It was approved just now.
+        record = await ownRecord(caller, id);
       }
       // It may have started meanwhile, or have been running all along.
       await cancelRunning(redis, id, 'caller');
@@ -114,6 +116,9 @@ export function createJobs(options: { redis: Redis; results: Results; entrance: 
     },
   };
 }
+
+const isWaiting = ({ state }: JobRecord): boolean =>
+  state === 'queued' || state === 'awaiting_approval';
 
 async function listBatch(
   redis: Redis,

@@ -4,47 +4,46 @@ import { readFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import path from 'node:path';
 import type { Redis } from 'ioredis';
-import type { Settings } from '../../shared/config/settings.ts';
-import { readTenants, type Tenants } from '../../shared/config/tenants.ts';
+import { readTenants } from '../../shared/config/tenants.ts';
 import { type Catalogue, packageRoot, readCatalogue } from '../../shared/images.ts';
-import type { Lifecycle } from '../../shared/lifecycle.ts';
-import type { Log } from '../../shared/log.ts';
 import type { Metrics } from '../../shared/metrics.ts';
 import { loadAdmission } from '../../shared/queue/admit.ts';
 import { requireUsableRedis } from '../../shared/queue/check.ts';
-import { connectRedis, type RedisAddress } from '../../shared/queue/connection.ts';
-import { createEntrance } from '../../shared/queue/entrance.ts';
-import { keys } from '../../shared/queue/keys.ts';
-import { createAdmit } from './admit.ts';
-import { createAuthenticate } from './auth.ts';
+import { connectRedis, waitUntilReady } from '../../shared/queue/connection.ts';
+import { newJobId } from './admit.ts';
+import { createApiKeys } from './api-keys.ts';
+import type { ApiParts } from './api-parts.ts';
+import { type Authenticate, createAuthenticate } from './auth.ts';
 import { createBatchResults } from './batch-results.ts';
-import { createUpload } from './batch-upload.ts';
 import { createBatches } from './batches.ts';
-import { createBlobs } from './blobs.ts';
-import { createCanceller } from './canceller.ts';
+import { startCallbacks } from './callbacks/start.ts';
 import { serverUrl } from './config.ts';
 import { createJobs } from './jobs.ts';
-import { createPressure } from './pressure.ts';
+import { mcpRoutes } from './mcp/endpoint.ts';
+import type { McpParts } from './mcp/parts.ts';
+import type { Policy } from './policy/engine.ts';
+import { resolve } from './policy/resolve.ts';
 import { createResults, type Results } from './results.ts';
+import { approvalRoutes } from './routes/approvals.ts';
 import { artifactRoutes } from './routes/artifacts.ts';
+import { auditRoutes } from './routes/audit.ts';
 import { batchRoutes } from './routes/batches.ts';
 import { blobRoutes } from './routes/blobs.ts';
+import { callbackRoutes } from './routes/callbacks.ts';
 import { eventRoutes } from './routes/events.ts';
 import { healthRoutes } from './routes/health.ts';
-import { infoRoutes } from './routes/info.ts';
+import { infoRoutes, readInfo } from './routes/info.ts';
 import { jobRoutes } from './routes/jobs.ts';
+import { keyRoutes } from './routes/keys.ts';
+import { policyRoutes } from './routes/policy.ts';
+import type { Server } from './routes/server-types.ts';
+import { tenantRoutes } from './routes/tenants.ts';
 import { buildServer } from './server.ts';
 import { createEventStreams, type EventStreams } from './sse.ts';
-import { createSweeper } from './sweeper.ts';
+import { createTenants } from './tenants.ts';
+import { startWork } from './work.ts';
 
-export interface ApiParts {
-  readonly settings: Settings;
-  readonly key: string;
-  readonly redis: RedisAddress;
-  readonly lifecycle: Lifecycle;
-  readonly metrics: Metrics;
-  readonly log: Log;
-}
+const SUBSCRIBED_WITHIN_MS = 5_000;
 
 export async function startApi(parts: ApiParts): Promise<{ url: string }> {
   const { settings, lifecycle, metrics, log } = parts;
@@ -52,11 +51,13 @@ export async function startApi(parts: ApiParts): Promise<{ url: string }> {
   if (!catalogue.has(settings.defaultImage)) {
     throw new Error(`COFFERDAM_DEFAULT_IMAGE: there is no image ${settings.defaultImage}.`);
   }
-  const tenants = readTenants(settings.tenantsFile, settings.maxTenantOpenJobs);
   const closing = new AbortController();
   const { redis, subscriber, check } = await openStore(parts);
+  const { tenants, apiKeys, authenticate } = await startAccess(parts, redis);
   const { results, instance } = await startResults(parts, { redis, subscriber });
-  const work = startWork(parts, { redis, catalogue, tenants });
+  const callbacks = startCallbacks({ ...parts, trust: settings.trust }, redis);
+  const work = await startWork(parts, { redis, catalogue, tenants, callbacks });
+  const { policy, onAct, approvals, store, resolveWith, seal } = work.governance;
   const jobs = createJobs({ redis, results, entrance: work.entrance });
   const { signal } = closing;
   const batches = createBatches({ redis, canceller: work.canceller, closing: signal, log });
@@ -67,7 +68,8 @@ export async function startApi(parts: ApiParts): Promise<{ url: string }> {
   const streams = openStreams(metrics);
   const server = await buildServer({
     maxBodyBytes,
-    authenticate: createAuthenticate(parts.key, tenants),
+    authenticate,
+    decide: policy.decide,
     metrics,
     version,
     log,
@@ -76,9 +78,18 @@ export async function startApi(parts: ApiParts): Promise<{ url: string }> {
       eventRoutes(scope, { redis, streams, batches, results: batchResults, log });
       artifactRoutes(scope, { jobs });
       batchRoutes(scope, { ...work, batches, results: batchResults, maxLineBytes: maxBodyBytes });
+      callbackRoutes(scope, { redis, signer: callbacks.signer, onAct });
+      policyRoutes(scope, { policy, store, resolveWith, onAct });
+      approvalRoutes(scope, { approvals });
+      auditRoutes(scope, { redis, seal, closing: signal });
       blobRoutes(scope, { blobs: work.blobs, maxBlobBytes: settings.blobs.maxBytes });
+      keyRoutes(scope, { apiKeys, onAct });
+      tenantRoutes(scope, { tenants, onAct });
       infoRoutes(scope, { redis, settings, catalogue, version });
-      healthRoutes(scope, { redis, check, metrics });
+      healthRoutes(scope, { redis, check, metrics, policyProblems: store.problems });
+      const { admit, upload } = work;
+      const tools = { redis, admit, upload, jobs, batches, batchResults, results, instance };
+      mountMcp(scope, parts, { ...tools, policy, authenticate, catalogue, version });
     },
   });
   lifecycle.own('http', server, () => {
@@ -92,6 +103,51 @@ export async function startApi(parts: ApiParts): Promise<{ url: string }> {
   const url = serverUrl(settings.host, port);
   log.info({ url, redis: check.version, durability: check.durability }, 'api started');
   return { url };
+}
+
+/** The tools of MCP over the same functions as the routes. */
+function mountMcp(
+  scope: Server,
+  { settings, log }: ApiParts,
+  made: Pick<
+    McpParts,
+    | 'redis'
+    | 'admit'
+    | 'upload'
+    | 'jobs'
+    | 'batches'
+    | 'batchResults'
+    | 'results'
+    | 'instance'
+    | 'version'
+  > & { authenticate: Authenticate; catalogue: Catalogue; policy: Policy },
+): void {
+  const { authenticate, catalogue, policy, ...parts } = made;
+  const { redis, version } = made;
+  const { limits, defaultImage, host, trust } = settings;
+  const rules = { limits, defaultImage, catalogue };
+  const governed: Pick<McpParts, 'decide' | 'check' | 'isHidden'> = {
+    decide: policy.decide,
+    isHidden: policy.isHidden,
+    check: (asked) =>
+      policy.check({ ...asked, jobId: newJobId() }, (request) => resolve(request, rules)),
+  };
+  mcpRoutes(
+    scope,
+    { ...parts, ...governed, log, info: () => readInfo({ redis, settings, catalogue, version }) },
+    { ...trust, listensOn: host, authenticate },
+  );
+}
+
+/** Who may call, and as whom. */
+async function startAccess({ settings, key, lifecycle, log }: ApiParts, redis: Redis) {
+  const maxOpenJobs = settings.maxTenantOpenJobs;
+  const fixed = readTenants(settings.tenantsFile, maxOpenJobs);
+  const tenants = createTenants({ redis, fixed, maxOpenJobs, log });
+  await tenants.start();
+  lifecycle.own('tenants', tenants, () => tenants.stop());
+  const apiKeys = createApiKeys({ redis, tenants, log });
+  return { tenants, apiKeys, authenticate: createAuthenticate({ key, tenants: fixed, apiKeys }) };
 }
 
 function openStreams(metrics: Metrics): EventStreams {
@@ -111,36 +167,6 @@ async function startResults(
   return { results, instance };
 }
 
-/** Everything on the way of a job into the queue, and what mends it. */
-function startWork(
-  { settings, lifecycle, metrics, log }: ApiParts,
-  { redis, catalogue, tenants }: { redis: Redis; catalogue: Catalogue; tenants: Tenants },
-) {
-  const entrance = createEntrance({ redis, log });
-  entrance.start();
-  lifecycle.own('entrance', entrance, () => entrance.stop());
-  const canceller = createCanceller({ redis, entrance, log });
-  lifecycle.own('canceller', canceller, () => canceller.stop());
-  const sweeper = createSweeper({ redis, entrance, canceller, log });
-  sweeper.start();
-  lifecycle.own('sweeper', sweeper, () => sweeper.stop());
-  const pressure = createPressure({ redis, settings, metrics, log });
-  pressure.start();
-  lifecycle.own('pressure', pressure, () => pressure.stop());
-
-  const { limits, defaultImage, maxOpenJobs } = settings;
-  const rules = { limits, defaultImage, catalogue };
-  const onAccepted = metrics.counter('jobs_accepted_total', 'Jobs accepted.', []);
-  metrics.gauge('open_jobs', 'Jobs waiting or running.', [], async (set) => {
-    set(await redis.zcard(keys.open()).catch(() => Number.NaN));
-  });
-  const blobs = createBlobs({ redis, ...settings.blobs });
-  const common = { redis, entrance, pressure, maxOpenJobs, onAccepted, log };
-  const admit = createAdmit({ ...common, blobs, rules, tenants });
-  const upload = createUpload({ ...common, admit, canceller, limits });
-  return { entrance, canceller, blobs, admit, upload };
-}
-
 async function openStore({ redis: address, lifecycle, log }: ApiParts) {
   const redis = connectRedis(address, 'request', log);
   lifecycle.own('api redis', redis, () => redis.disconnect());
@@ -149,6 +175,8 @@ async function openStore({ redis: address, lifecycle, log }: ApiParts) {
   redis.on('ready', () => void loadAdmission(redis).catch(() => {}));
   const subscriber = connectRedis(address, 'patient', log);
   lifecycle.own('api subscriber', subscriber, () => subscriber.disconnect());
+  // A subscription that goes out while the connection is being checked is lost with the check.
+  await waitUntilReady(subscriber, SUBSCRIBED_WITHIN_MS);
   return { redis, subscriber, check };
 }
 

@@ -14,8 +14,9 @@ import { AppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { Metrics } from '../../shared/metrics.ts';
 import { seconds } from '../../shared/metrics.ts';
-import type { Authenticate } from './auth.ts';
+import { type Authenticate, requireScope } from './auth.ts';
 import { problemOf, requestInvalid, sendError } from './http-error.ts';
+import type { Call } from './policy/call.ts';
 import type { Server } from './routes/server-types.ts';
 
 /* What a slow or hostile client may hold. */
@@ -30,6 +31,8 @@ const MAX_PARAM_LENGTH = 3_072;
 export interface ServerOptions {
   readonly maxBodyBytes: number;
   readonly authenticate: Authenticate;
+  /** Throws where the policy refuses a call that runs nothing. */
+  readonly decide: (call: Call) => Promise<void>;
   readonly metrics: Metrics;
   readonly version: string;
   readonly log: Log;
@@ -81,27 +84,23 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
     isClosing = true;
   });
 
-  await server.register(swagger, {
-    openapi: {
-      openapi: '3.1.0',
-      info: {
-        title: 'Cofferdam',
-        version: options.version,
-        description: 'Runs untrusted commands in ephemeral sandboxes and keeps their results.',
-      },
-      components: { securitySchemes: { key: { type: 'http', scheme: 'bearer' } } },
-      security: [{ key: [] }],
-    },
-    transform: jsonSchemaTransform,
-  });
+  await describeRoutes(server, options.version);
   measureRequests(server, options.metrics);
   server.decorateRequest('caller', null);
   server.addHook('onRequest', async (request, reply) => {
     void reply.header('X-Request-Id', request.id);
     if (isClosing) throw new AppError('SHUTTING_DOWN', { retryAfterSeconds: 1 });
-    if (!request.routeOptions.config.isPublic) {
-      request.caller = options.authenticate(request.headers.authorization);
-    }
+    const { isPublic, scope } = request.routeOptions.config;
+    if (isPublic) return;
+    const { authorization, 'cofferdam-session': session } = request.headers;
+    request.caller = await options.authenticate(authorization, session);
+    if (scope !== undefined) requireScope(request.caller, scope);
+  });
+  server.addHook('preHandler', async (request) => {
+    const { tool } = request.routeOptions.config;
+    if (tool === undefined || request.caller === null) return;
+    const args = { ...(request.params as object), ...(request.query as object) };
+    await options.decide({ tool, caller: request.caller, args, nowMs: Date.now() });
   });
   // A connection kept alive past the answer that was under way would hold up the stop.
   server.addHook('onSend', async (_request, reply) => {
@@ -113,6 +112,22 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
     scope.get('/openapi.json', hidden, async () => server.swagger());
   });
   return server;
+}
+
+async function describeRoutes(server: Server, version: string): Promise<void> {
+  await server.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: 'Cofferdam',
+        version: version,
+        description: 'Runs untrusted commands in ephemeral sandboxes and keeps their results.',
+      },
+      components: { securitySchemes: { key: { type: 'http', scheme: 'bearer' } } },
+      security: [{ key: [] }],
+    },
+    transform: jsonSchemaTransform,
+  });
 }
 
 /** JSON in UTF-8 and nothing else: broken bytes would reach the program as other text than was sent. */

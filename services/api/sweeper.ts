@@ -1,7 +1,8 @@
 /**
- * Mends what a crash between two steps left: jobs that were recorded but not enqueued, jobs whose time to start is
- * over, jobs whose worker fell silent past every limit, uploads that nobody goes on with. And it cancels the jobs of
- * batches that are to stop. Every API process sweeps; doing it twice changes nothing.
+ * Mends what a crash between two steps left: jobs that were recorded but not enqueued, jobs whose time to start or to
+ * be approved is over, jobs whose worker fell silent past every limit, uploads that nobody goes on with, approvers who
+ * were not told. And it cancels the jobs of batches that are to stop. Every API process sweeps; doing it twice changes
+ * nothing.
  */
 import type { Redis } from 'ioredis';
 import type { Outcome } from '../../shared/contract/result.ts';
@@ -12,6 +13,7 @@ import { type JobRecord, readRecords, turnOf } from '../../shared/queue/job-reco
 import { keys } from '../../shared/queue/keys.ts';
 import { type Coming, correctTurns, rebaseLanes } from '../../shared/queue/rebase.ts';
 import { settleWithoutRun } from '../../shared/queue/settle-without-run.ts';
+import { expireApprovals } from './approvals/expire.ts';
 import type { Canceller } from './canceller.ts';
 
 const SWEEP_MS = 2_000;
@@ -28,6 +30,8 @@ export function createSweeper(options: {
   redis: Redis;
   entrance: Entrance;
   canceller: Canceller;
+  /** Tells approvers of jobs that they were not told of; see approvals/park.ts. */
+  announceForgotten?: () => Promise<void>;
   log: Log;
 }): Sweeper {
   const { redis, entrance, canceller, log } = options;
@@ -79,6 +83,8 @@ export function createSweeper(options: {
   const sweep = async (): Promise<void> => {
     try {
       await enqueueForgotten();
+      await expireApprovals({ redis, entrance, log });
+      await options.announceForgotten?.();
       await end(keys.open(), 'queued', { kind: 'expired' });
       await end(keys.running(), 'running', { kind: 'lost', cause: 'worker_lost' });
       await stopForsakenUploads();

@@ -4,13 +4,21 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { Command } from 'commander';
 import { packageRoot } from '../../shared/images.ts';
+import { addApprovalCommands } from './approvals.ts';
+import { addAuditCommands } from './audit.ts';
 import { addBatchCommands } from './batch/commands.ts';
 import { putBlob } from './blob.ts';
+import { addCallbackCommands } from './callbacks.ts';
 import { connectionFrom } from './client.ts';
 import { examine, showFindings } from './doctor.ts';
 import { type ExecOptions, runExec } from './exec.ts';
+import { addKeyCommands } from './keys.ts';
 import { runLogs } from './logs.ts';
+import { runMcp } from './mcp.ts';
+import { addPolicyCommands } from './policy.ts';
+import { addRemotePolicyCommands } from './policy-remote.ts';
 import { isWorkerAlive, runApi, runServe, runWorker } from './processes.ts';
+import { addTenantCommands } from './tenants.ts';
 
 const { version } = JSON.parse(readFileSync(path.join(packageRoot, 'package.json'), 'utf8')) as {
   version: string;
@@ -48,6 +56,17 @@ program
   });
 
 program
+  .command('mcp')
+  .description('the tools of MCP on stdin and stdout, for clients that start their servers')
+  .addHelpText(
+    'after',
+    `
+With COFFERDAM_URL and a key (COFFERDAM_DEV_KEY) it speaks to that server; without, it starts one of its own, with its
+data in COFFERDAM_DATA_DIR. docs/mcp.md shows how clients are told of it.`,
+  )
+  .action(() => runMcp(process.env));
+
+program
   .command('exec')
   .description('run one command in a sandbox, and exit as it does')
   .argument('<command...>', 'the program and its arguments, after --')
@@ -76,6 +95,12 @@ Exit codes: the program's own; 128+n when signal n ended it; 124 timed out; 137 
   });
 
 addBatchCommands(program, () => connectionFrom(process.env));
+addRemotePolicyCommands(addPolicyCommands(program, process.env), () => connectionFrom(process.env));
+addKeyCommands(program, () => connectionFrom(process.env));
+addAuditCommands(program, () => connectionFrom(process.env));
+addTenantCommands(program, () => connectionFrom(process.env));
+addCallbackCommands(program, () => connectionFrom(process.env));
+addApprovalCommands(program, () => connectionFrom(process.env));
 
 program
   .command('blob')

@@ -10,6 +10,7 @@ import { isLoopback, resolveKey } from '../api/config.ts';
 import { startApi } from '../api/main.ts';
 import { startEmbeddedRedis } from './embedded-redis.ts';
 import { runSample } from './sample.ts';
+import { withSigningKey } from './signing-key.ts';
 
 type Env = Readonly<Record<string, string | undefined>>;
 
@@ -70,18 +71,39 @@ export async function isWorkerAlive(env: Env): Promise<boolean> {
 }
 
 export const runServe = (env: Env, options: { sample: boolean }): Promise<void> =>
-  starting(env, async ({ settings, log, lifecycle }) => {
-    const { key, file } = resolveKey(settings);
-    const redis = await redisFor({ settings, log, lifecycle });
-    const metrics = createMetrics();
-    const { startWorker } = await import('../worker/main.ts');
-    await startWorker({ settings, redis, lifecycle, metrics, log });
-    const { url } = await startApi({ settings, key, redis, lifecycle, metrics, log });
+  starting(env, async (base) => {
+    const { url, key, file } = await startAll(base);
     if (options.sample) {
-      const reachable = isLoopback(settings.host) ? url : url.replace(settings.host, '127.0.0.1');
+      const { host } = base.settings;
+      const reachable = isLoopback(host) ? url : url.replace(host, '127.0.0.1');
       await runSample({ url: reachable, key, keyFile: file });
     }
   });
+
+/** A server of one's own, as `serve` starts it, for as long as it is used. */
+export const withServer = (
+  env: Env,
+  use: (server: { url: string; key: string }) => Promise<void>,
+): Promise<void> =>
+  starting(env, async (base) => {
+    await use(await startAll(base));
+    await base.lifecycle.stop();
+  });
+
+async function startAll(
+  base: Base,
+): Promise<{ url: string; key: string; file: string | undefined }> {
+  const { log, lifecycle } = base;
+  const { key, file } = resolveKey(base.settings);
+  const redis = await redisFor(base);
+  // Now the data folder is ours alone: who else serves from it was refused.
+  const settings = withSigningKey(base.settings);
+  const metrics = createMetrics();
+  const { startWorker } = await import('../worker/main.ts');
+  await startWorker({ settings, redis, lifecycle, metrics, log });
+  const { url } = await startApi({ settings, key, redis, lifecycle, metrics, log });
+  return { url, key, file };
+}
 
 async function redisFor({ settings, log, lifecycle }: Base): Promise<RedisAddress> {
   if (settings.redisUrl !== undefined) return { url: settings.redisUrl };

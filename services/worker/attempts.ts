@@ -14,6 +14,7 @@ import type { Settled, SettledAs } from '../../shared/queue/settle.ts';
 import { settleWithoutRun } from '../../shared/queue/settle-without-run.ts';
 import { type BlobCache, BlobUnreachableError, BlobUnusableError } from './blob-cache.ts';
 import { createDeadline, type Deadline, type EndCause } from './deadline.ts';
+import type { IsGenuine } from './genuine.ts';
 import type { LiveOutputs } from './live.ts';
 import { mayBeReused } from './outcome.ts';
 import { permit } from './permit.ts';
@@ -36,6 +37,7 @@ export interface AttemptsOptions {
   readonly release: Entrance['release'];
   readonly log: Log;
   readonly live: LiveOutputs;
+  readonly isGenuine: IsGenuine;
   readonly onDone: (outcome: Outcome) => void;
 }
 
@@ -105,12 +107,12 @@ export class Attempts {
   }
 
   async #start(id: string, begun: Started): Promise<Next> {
-    const { spec, end } = permit(id, begun);
+    const { leases, streamBytes, isGenuine } = this.#options;
+    const { spec, end } = permit(id, begun, isGenuine);
     if (end !== undefined) return this.#giveUp(id, begun.record, end, begun.start);
-    const { leases, streamBytes } = this.#options;
     const deadline = createDeadline();
     this.#running.set(id, deadline);
-    const watcher = this.#options.live.watch(id, begun);
+    const watcher = this.#options.live.watch(id, begun, spec);
     try {
       const { tenant } = begun.record;
       const blobs = await this.#options.blobs.contentsOf(tenant, spec.files);
@@ -170,8 +172,8 @@ export class Attempts {
       );
     });
     // What the queue is told next goes over the same connection, behind the end: nobody need wait for it here. Not so
-    // with artifacts, which take more than one round trip.
-    if (execution.artifacts.length > 0) await concluded;
+    // with artifacts, which take more than one round trip, nor with output that is masked first.
+    if (execution.artifacts.length > 0 || spec.redact.length > 0) await concluded;
     else this.#settleBehind(id, concluded);
     return ENDED;
   }

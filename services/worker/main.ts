@@ -16,6 +16,7 @@ import { Attempts } from './attempts.ts';
 import { type BlobCache, createBlobCache } from './blob-cache.ts';
 import { type WorkerConfig, workerConfig } from './config.ts';
 import { type Consumer, createConsumer } from './consumer.ts';
+import { createGenuineCheck } from './genuine.ts';
 import { LiveOutputs } from './live.ts';
 import { createWorkerMetrics, type WorkerMetrics } from './metrics.ts';
 import { createGate } from './pool/gate.ts';
@@ -54,12 +55,10 @@ export async function startWorker(parts: WorkerParts): Promise<void> {
   const worker = `${os.hostname()}-${randomBytes(4).toString('hex')}`;
   const log = parts.log.child({ worker });
 
-  const redis = connectRedis(parts.redis, 'patient', log);
-  lifecycle.own('worker redis', redis, () => redis.disconnect());
+  const redis = connect(parts, 'worker redis', log);
   await requireUsableRedis(redis);
   const self: Identity = { worker, installation: await readInstallation(redis), config, log };
-  const subscriber = connectRedis(parts.redis, 'patient', log);
-  lifecycle.own('worker subscriber', subscriber, () => subscriber.disconnect());
+  const subscriber = connect(parts, 'worker subscriber', log);
 
   const { engine, images } = await openEngine(self, settings);
   const count = createWorkerMetrics(parts.metrics);
@@ -78,6 +77,7 @@ export async function startWorker(parts: WorkerParts): Promise<void> {
   const live = new LiveOutputs({ redis, log });
   const attempts = new Attempts({
     live,
+    isGenuine: createGenuineCheck(settings.trust.signingKeys, log),
     redis,
     worker,
     streamBytes: config.streamBytes,
@@ -93,7 +93,7 @@ export async function startWorker(parts: WorkerParts): Promise<void> {
     worker,
     account: () => accountOf(worker, { slots: config.slots, pool: pool.figures(), images }),
     runningIds: () => attempts.runningIds(),
-    cancel: (id) => attempts.end(id, { kind: 'cancelled', by: 'caller' }),
+    cancel: ({ id, by }) => attempts.end(id, { kind: 'cancelled', by }),
     follow: (id) => live.follow(id),
     log,
   });
@@ -107,6 +107,11 @@ export async function startWorker(parts: WorkerParts): Promise<void> {
   sweep.start();
   lifecycle.own('sweep', sweep, () => sweep.stop());
   log.info({ slots: config.slots, images: [...images.prepared.keys()] }, 'worker started');
+}
+
+function connect({ redis: address, lifecycle }: WorkerParts, name: string, log: Log): Redis {
+  const redis = connectRedis(address, 'patient', log);
+  return lifecycle.own(name, redis, () => redis.disconnect());
 }
 
 function openEntrance(

@@ -2,7 +2,7 @@
 import os from 'node:os';
 import type { Redis } from 'ioredis';
 import type { Log } from '../../shared/log.ts';
-import { readCancelled } from '../../shared/queue/cancel.ts';
+import { type Cancellation, parseCancel, readCancelled } from '../../shared/queue/cancel.ts';
 import { channels, keys } from '../../shared/queue/keys.ts';
 import { HEARTBEAT_MS, HEARTBEAT_TTL_MS } from '../../shared/queue/options.ts';
 import type { WorkerAccount } from '../../shared/queue/workers.ts';
@@ -45,7 +45,7 @@ export function createPresence(options: {
   worker: string;
   account: () => WorkerAccount;
   runningIds: () => string[];
-  cancel: (id: string) => void;
+  cancel: (wanted: Cancellation) => void;
   follow: (id: string) => void;
   log: Log;
 }): Presence {
@@ -61,7 +61,7 @@ export function createPresence(options: {
       .exec();
   };
   const pollCancels = async (): Promise<void> => {
-    for (const id of await readCancelled(redis, options.runningIds())) options.cancel(id);
+    for (const one of await readCancelled(redis, options.runningIds())) options.cancel(one);
   };
   const every = (ms: number, what: string, act: () => Promise<void>): void => {
     let isUnderWay = false;
@@ -82,8 +82,10 @@ export function createPresence(options: {
     async start() {
       // First of all: to others on this engine a worker without a heartbeat is dead, and its sandboxes orphans.
       await beat();
-      subscriber.on('message', (channel, id: string) =>
-        channel === channels.follows() ? options.follow(id) : options.cancel(id),
+      subscriber.on('message', (channel, message: string) =>
+        channel === channels.follows()
+          ? options.follow(message)
+          : options.cancel(parseCancel(message)),
       );
       await subscriber.subscribe(channels.cancels(), channels.follows());
       every(HEARTBEAT_MS, 'heartbeat', beat);

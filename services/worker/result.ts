@@ -10,7 +10,9 @@ import {
 } from '../../shared/contract/result.ts';
 import type { JobSpec } from '../../shared/contract/spec.ts';
 import { endWithoutRun } from '../../shared/queue/end-without-run.ts';
+import type { Used } from '../../shared/queue/holds.ts';
 import type { JobRecord } from '../../shared/queue/job-record.ts';
+import { maskStrings } from '../../shared/redaction.ts';
 import type { CapturedStream } from './capture.ts';
 import { artifactOf, type Execution, type StepOutput } from './execution.ts';
 import { endedWell, outcomeOfStep } from './outcome.ts';
@@ -38,7 +40,7 @@ export function resultOf(ended: EndedJob): JobResult {
     ...verdictOf(outcome),
     ran: ranOf(outcome, execution),
     ...(last ? outputFields(last) : NO_OUTPUT),
-    ...(spec.parseJson ? parsedJson(last?.stdout) : {}),
+    ...(spec.parseJson ? parsedJson(last?.stdout, spec.redact) : {}),
     ...(spec.hasSteps ? { steps: stepResults(spec, execution, outcome) } : {}),
     artifacts: execution.artifacts.map((artifact) => artifactOf(id, artifact)),
     artifactsSkipped: [...execution.skipped],
@@ -58,6 +60,24 @@ export function resultOf(ended: EndedJob): JobResult {
     attempt: record.starts,
     worker: ended.worker,
     image: ended.imageDigest,
+  };
+}
+
+/** What limits of the policy count; output as much of it as is kept. Without the guest's word it may have been anything. */
+export function usedBy({
+  spec,
+  execution,
+}: Pick<EndedJob, 'spec' | 'execution'>): Used | undefined {
+  if (execution.report === undefined) return undefined;
+  const { stdoutBytes, stderrBytes } = spec.limits;
+  const kept = execution.outputs.map(
+    ({ stdout, stderr }) =>
+      Math.min(stdout.totalBytes, stdoutBytes) + Math.min(stderr.totalBytes, stderrBytes),
+  );
+  return {
+    wallMs: Math.ceil(sum(execution.report?.steps.map(({ wallUs }) => wallUs)) / 1000),
+    cpuMs: Math.ceil((execution.report?.usage.cpuUs ?? 0) / 1000),
+    outputBytes: sum(kept),
   };
 }
 
@@ -102,10 +122,10 @@ function stepResults(
   });
 }
 
-function parsedJson(stdout: CapturedStream | undefined): {
-  json?: unknown;
-  parseJsonError?: string;
-} {
+function parsedJson(
+  stdout: CapturedStream | undefined,
+  redact: JobSpec['redact'],
+): { json?: unknown; parseJsonError?: string } {
   if (stdout === undefined) return { parseJsonError: 'the program was not started' };
   if (stdout.cutAt !== null) {
     return { parseJsonError: 'stdout was truncated; raise limits.stdoutBytes' };
@@ -115,11 +135,17 @@ function parsedJson(stdout: CapturedStream | undefined): {
     return { parseJsonError: `stdout is nested deeper than ${MAX_JSON_DEPTH}` };
   }
   try {
-    return { json: JSON.parse(stdout.text) };
+    const json: unknown = JSON.parse(stdout.text);
+    // The text is masked already; only behind an escape can anything have been hidden from that.
+    const isMasked = redact.length === 0 || !stdout.text.includes('\\');
+    return { json: isMasked ? json : maskStrings(json, redact, performance.now() + MASKED_IN_MS) };
   } catch (error) {
     return { parseJsonError: error instanceof Error ? error.message : String(error) };
   }
 }
+
+/** The strings of a document are masked in one go. */
+const MASKED_IN_MS = 500;
 
 /** Deeper nesting can be parsed but not printed again: the result as a whole would be lost with it. */
 const MAX_JSON_DEPTH = 500;

@@ -1,11 +1,15 @@
-/** Puts an end into Redis: artifacts first, then the result, which makes them reachable. */
+/** Puts an end into Redis: artifacts first, then the result, which makes them reachable; masked, where it has to be. */
 import type { Redis } from 'ioredis';
 import { keys } from '../../shared/queue/keys.ts';
 import { type Settled, settleJob } from '../../shared/queue/settle.ts';
-import { type EndedJob, resultOf } from './result.ts';
+import { redactExecution } from './redact.ts';
+import { type EndedJob, resultOf, usedBy } from './result.ts';
 
 export async function settle(redis: Redis, ended: EndedJob): Promise<Settled> {
-  const { id, record, start, execution, outcome, finishedAtMs } = ended;
+  const { id, record, start, outcome, finishedAtMs, spec } = ended;
+  // Only where there is something to mask: without a wait, the settlement goes out before what its caller sends next.
+  const execution =
+    spec.redact.length > 0 ? await redactExecution(spec, ended.execution) : ended.execution;
   if (execution.artifacts.length > 0) {
     // Under a key of this start: a start that is fenced off must not touch the files of the one that counts.
     const key = keys.startArtifacts(id, start);
@@ -17,9 +21,10 @@ export async function settle(redis: Redis, ended: EndedJob): Promise<Settled> {
   return settleJob(redis, {
     id,
     start,
-    result: JSON.stringify(resultOf(ended)),
+    result: JSON.stringify(resultOf({ ...ended, execution })),
     outcome,
     finishedAtMs,
     retainMs: record.retainMs,
+    used: usedBy(ended),
   });
 }

@@ -33,7 +33,7 @@ export const TRUST_SETTINGS = {
   COFFERDAM_SIGNING_KEYS: setting(
     undefined,
     signingKeys.optional(),
-    'Keys that API and workers share, `id:secret` with commas between: the API signs each job with the first, workers accept all. `serve` makes one; without any, `api` and `worker` alone do not sign.',
+    'Keys that API and workers share, `id:secret` with commas between: the API signs each job with the first, workers accept all. `serve` with its own Redis makes one; without any, jobs are not signed. See docs/signatures.md.',
   ),
   COFFERDAM_WEBHOOK_SECRET: setting(
     undefined,

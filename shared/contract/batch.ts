@@ -1,5 +1,6 @@
 /** Many jobs under one id: what a caller sends with them, and what it sees of them. */
 import { z } from 'zod';
+import { batchCallback } from './callback.ts';
 import { jobFields } from './request.ts';
 import type { Outcome } from './result.ts';
 import { positiveInt } from './units.ts';
@@ -25,6 +26,7 @@ export const batchOptions = z.strictObject({
     .boolean()
     .describe('Cancel the rest once a job does not exit with 0.')
     .optional(),
+  callback: batchCallback.optional(),
 });
 
 export type BatchOptions = z.infer<typeof batchOptions>;

@@ -8,6 +8,14 @@ export {
   batchOptions,
   batchView,
 } from './batch.ts';
+export {
+  type BatchDone,
+  batchDone,
+  type CallbackMessage,
+  callbackMessage,
+  type JobDone,
+  jobDone,
+} from './callback-message.ts';
 export { type OutputEvent, outputEvent, type StateEvent, stateEvent } from './event.ts';
 export { type JobPage, type JobSummary, jobPage } from './page.ts';
 export { type JobRequestInput as JobRequest, jobRequest } from './request.ts';

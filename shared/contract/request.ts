@@ -4,6 +4,7 @@
  * operator's and join in policy/resolve.ts.
  */
 import { z } from 'zod';
+import { jobCallback } from './callback.ts';
 import { LANES } from './lane.ts';
 import {
   blobName,
@@ -193,6 +194,7 @@ export const jobFields = z.strictObject({
     .optional(),
   expiresInMs: positiveInt.describe('How long the job may wait for its start.').optional(),
   retainMs: positiveInt.describe('How long the result is kept.').optional(),
+  callback: jobCallback.optional(),
 });
 
 export const jobRequest = jobFields.superRefine((asked, context) => {

@@ -32,6 +32,7 @@ export const outcome = z.discriminatedUnion('kind', [
       'sandbox_unavailable',
       'worker_lost',
       'spec_unreadable',
+      'spec_forged',
     ]),
   }),
 ]);
@@ -124,6 +125,10 @@ export const jobResult = z.strictObject({
   image: z.string().describe('The image by its digest once the job ran, else by its name.'),
   runtime: z.string(),
   labels: z.record(z.string(), z.string()),
+  approvalId: z
+    .string()
+    .optional()
+    .describe('The approval that it waits for, or waited for in vain.'),
 });
 
 export type JobResult = z.infer<typeof jobResult>;
@@ -156,14 +161,17 @@ export function verdictOf(end: Outcome): { fault: Fault; ran: Ran; retryable: bo
     case 'lost':
       return {
         fault: 'platform',
-        ran:
-          end.cause === 'sandbox_unavailable' || end.cause === 'spec_unreadable' ? 'no' : 'unknown',
-        retryable: end.cause !== 'spec_unreadable',
+        ran: isUnusableSpec(end) || end.cause === 'sandbox_unavailable' ? 'no' : 'unknown',
+        retryable: !isUnusableSpec(end),
       };
     default:
       return end satisfies never;
   }
 }
+
+/** What was decided cannot be read, or is not what was decided: the same job would meet the same end. */
+const isUnusableSpec = ({ cause }: Extract<Outcome, { kind: 'lost' }>): boolean =>
+  cause === 'spec_unreadable' || cause === 'spec_forged';
 
 const EXIT_CODE_NOT_FOUND = 127;
 const EXIT_CODE_NOT_EXECUTABLE = 126;

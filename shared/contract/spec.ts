@@ -5,7 +5,7 @@
 import { z } from 'zod';
 import { blobName, groupName, positiveInt, workGlob, workPath } from './units.ts';
 
-export const SPEC_VERSION = 2;
+export const SPEC_VERSION = 3;
 
 const nonNegativeInt = z.int().nonnegative();
 
@@ -54,6 +54,8 @@ export const jobSpec = z.strictObject({
   onLost: z.enum(['retry', 'fail']),
   /** What may share its sandbox, one after another; null when nothing may. */
   group: groupName.nullable(),
+  /** What is masked in stored output: patterns of the linear-time engine. See docs/policy.md. */
+  redact: z.array(z.strictObject({ pattern: z.string().min(1), replacement: z.string() })),
 });
 
 /** Nothing that comes out of a queue is trusted, ours included. */

@@ -1,6 +1,7 @@
 /** Jobs of a batch: their records, and the way into the queue for as many as its window has room for; all or none. */
 import type { Redis } from 'ioredis';
 import type { NewJob, Share } from './admit.ts';
+import { encodeApproval, PARK } from './approval-record.ts';
 import { type Entry, entriesOf, FAIR_SHARE } from './fair-share.ts';
 import { keys, PREFIX } from './keys.ts';
 import { RELEASE } from './release.ts';
@@ -25,10 +26,10 @@ export type BatchAdmitted =
   | { readonly kind: 'key_reused'; readonly index: number }
   | { readonly kind: 'full' | 'tenant_full' | 'closed' };
 
-const FIELDS_OF_A_JOB = 11;
+const FIELDS_OF_A_JOB = 15;
 
 /* KEYS batch, its jobs, open, tenants open, open batches */
-const ADMIT_BATCH = defineScript(`${FAIR_SHARE}${RELEASE}
+const ADMIT_BATCH = defineScript(`${FAIR_SHARE}${RELEASE}${PARK}
   local batch, tenant, now, max, most = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
   local cost, cap, prefix, first, width = ARGV[6], ARGV[7], ARGV[8], 9, ${FIELDS_OF_A_JOB}
   local known = redis.call('HMGET', KEYS[1], 'sealed', 'stopping', 'total')
@@ -60,6 +61,10 @@ const ADMIT_BATCH = defineScript(`${FAIR_SHARE}${RELEASE}
     if key ~= '' then redis.call('HSET', job, 'key', key) end
     if cost ~= '1' then redis.call('HSET', job, 'cost', cost) end
     if cap ~= '' then redis.call('HSET', job, 'cap', cap) end
+    if ARGV[at + 12] ~= '' then redis.call('HSET', job, 'signature', ARGV[at + 12]) end
+    if ARGV[at + 13] ~= '' then redis.call('HSET', job, 'callback', ARGV[at + 13]) end
+    if ARGV[at + 14] ~= '' then redis.call('HSET', job, 'holds', ARGV[at + 14]) end
+    if ARGV[at + 11] ~= '' then park(prefix, job, tenant, ARGV[at + 11]) end
     redis.call('ZADD', KEYS[3], ARGV[at + 8], id)
     redis.call('RPUSH', KEYS[2], id)
     added = added + 1
@@ -99,7 +104,7 @@ export async function admitBatchJobs(
       share.cost,
       share.maxRunningJobs ?? '',
       PREFIX,
-      ...upload.jobs.flatMap(fieldsOfJob),
+      ...upload.jobs.flatMap((job) => fieldsOfJob(job, tenant)),
     ],
   )) as [BatchAdmitted['kind'], number | string | undefined, ...(string | number)[]];
   switch (kind) {
@@ -112,7 +117,23 @@ export async function admitBatchJobs(
   }
 }
 
-const fieldsOfJob = (job: BatchJob): (string | number)[] => [
+/** Which of these jobs are here already. */
+export async function findAdmitted(
+  redis: Redis,
+  ids: readonly string[],
+): Promise<ReadonlySet<string>> {
+  const pipeline = redis.pipeline();
+  for (const id of ids) pipeline.hexists(keys.job(id), 'digest');
+  const replies = (await pipeline.exec()) ?? [];
+  const known = ids.filter((_, at) => {
+    const [error, is] = replies[at] ?? [];
+    if (error) throw error;
+    return is === 1;
+  });
+  return new Set(known);
+}
+
+const fieldsOfJob = (job: BatchJob, tenant: string): (string | number)[] => [
   job.id,
   job.digest,
   job.index,
@@ -124,4 +145,8 @@ const fieldsOfJob = (job: BatchJob): (string | number)[] => [
   job.expiresAtMs,
   job.retainMs,
   job.budgetMs,
+  encodeApproval(job.approval, { id: job.id, tenant }),
+  job.signature ?? '',
+  job.callback ?? '',
+  job.holds ?? '',
 ];

@@ -1,8 +1,9 @@
-/** (nothing) → queued: the record, the way into the queue and the idempotency record, all or none. */
+/** (nothing) → queued or awaiting_approval: the record, what comes next and the idempotency record, all or none. */
 import type { Redis } from 'ioredis';
 import type { Lane } from '../contract/lane.ts';
+import { encodeApproval, type NewApproval, PARK } from './approval-record.ts';
 import { FAIR_SHARE } from './fair-share.ts';
-import { keys } from './keys.ts';
+import { keys, PREFIX } from './keys.ts';
 import { defineScript } from './script.ts';
 
 /** Idempotency is kept for a day at least, and never shorter than the job and its result. */
@@ -20,6 +21,14 @@ export interface NewJob {
   readonly retainMs: number;
   /** What a start of this job takes at most, from a worker's taking it to its result. */
   readonly budgetMs: number;
+  /** Where its end is sent to, as callbackField makes it. */
+  readonly callback?: string | null;
+  /** See signature.ts; '' or absent without a signing key. */
+  readonly signature?: string;
+  /** What of its charges is settled at its end, as recordedHolds makes it. */
+  readonly holds?: string | null;
+  /** What has to be approved before it enters the queue. */
+  readonly approval?: NewApproval | null;
 }
 
 /** What a tenant may have and what it is due. */
@@ -51,6 +60,8 @@ export type Admitted =
       /** How far its tenant is ahead of the lane's time: 0 when it is as much its turn as anybody's. */
       readonly ahead: number;
     }
+  /** Accepted, and not for the queue before it is approved. */
+  | { readonly kind: 'awaiting_approval' }
   | { readonly kind: 'repeated'; readonly id: string }
   | { readonly kind: 'key_reused' }
   | { readonly kind: 'full' }
@@ -66,7 +77,7 @@ export async function findRepeated(
 }
 
 /* KEYS job, open, unqueued, tenant jobs, idempotency (or the job again, when there is none), tenants open, lane */
-const ADMIT = defineScript(`${FAIR_SHARE}
+const ADMIT = defineScript(`${FAIR_SHARE}${PARK}
   local id, tenant, spec, accepted, expires = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
   local body, ttl, max = ARGV[6], ARGV[7], tonumber(ARGV[8])
   if body ~= '' then
@@ -89,11 +100,18 @@ const ADMIT = defineScript(`${FAIR_SHARE}
     'labels', ARGV[13], 'budgetMs', ARGV[14], 'starts', 0, 'lane', ARGV[17])
   if ARGV[18] ~= '1' then redis.call('HSET', KEYS[1], 'cost', ARGV[18]) end
   if ARGV[19] ~= '' then redis.call('HSET', KEYS[1], 'cap', ARGV[19]) end
+  if ARGV[22] ~= '' then redis.call('HSET', KEYS[1], 'callback', ARGV[22]) end
+  if ARGV[23] ~= '' then redis.call('HSET', KEYS[1], 'signature', ARGV[23]) end
+  if ARGV[24] ~= '' then redis.call('HSET', KEYS[1], 'holds', ARGV[24]) end
   redis.call('ZADD', KEYS[2], expires, id)
-  redis.call('ZADD', KEYS[3], accepted, id)
   redis.call('ZADD', KEYS[4], accepted, id)
   redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', ARGV[15])
   redis.call('HINCRBY', KEYS[6], tenant, 1)
+  if ARGV[20] ~= '' then
+    park(ARGV[21], KEYS[1], tenant, ARGV[20])
+    return {'awaiting_approval'}
+  end
+  redis.call('ZADD', KEYS[3], accepted, id)
   local priority, ahead = enter_lane(KEYS[7], KEYS[1], tenant, tonumber(ARGV[18]))
   return {'accepted', priority, tostring(ahead)}
 `);
@@ -131,6 +149,11 @@ export async function admitJob(redis: Redis, job: Admission): Promise<Admitted> 
       job.lane,
       job.share.cost,
       job.share.maxRunningJobs ?? '',
+      encodeApproval(job.approval, job),
+      PREFIX,
+      job.callback ?? '',
+      job.signature ?? '',
+      job.holds ?? '',
     ],
   )) as [Admitted['kind'], (string | number)?, string?];
   switch (kind) {

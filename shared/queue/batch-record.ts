@@ -19,6 +19,7 @@ import {
   OUTCOME_COUNTS,
   type OutcomeCount,
 } from '../contract/batch.ts';
+import { DUE_CALLBACK } from './due-callback.ts';
 import { keys, PREFIX } from './keys.ts';
 import { defineScript } from './script.ts';
 
@@ -97,6 +98,7 @@ const CREATE = defineScript(`
   redis.call('HSET', KEYS[1], 'tenant', ARGV[6], 'createdAt', now, 'options', ARGV[7], 'window', ARGV[8],
     'retainMs', ARGV[9], 'total', 0, 'done', 0, 'running', 0, 'out', 0, 'released', 0)
   if ARGV[10] ~= '' then redis.call('HSET', KEYS[1], 'stopOnFirstFailure', 1) end
+  if ARGV[11] ~= '' then redis.call('HSET', KEYS[1], 'callback', ARGV[11]) end
   redis.call('ZADD', KEYS[2], now, id)
   return {'created', id}
 `);
@@ -107,6 +109,8 @@ export interface NewBatch {
   readonly options: string;
   readonly window: number;
   readonly stopOnFirstFailure: boolean;
+  /** Where its end is sent to, as callbackField makes it. */
+  readonly callback?: string | null;
   readonly retainMs: number;
   /** Digests of the caller's key and of what must be the same when it is sent again. */
   readonly idempotency: { readonly key: string; readonly body: string } | null;
@@ -137,27 +141,31 @@ export async function createBatch(redis: Redis, batch: NewBatch): Promise<BatchC
       batch.window,
       batch.retainMs,
       batch.stopOnFirstFailure ? 1 : '',
+      batch.callback ?? '',
     ],
   )) as [BatchCreated['kind'], string];
   return kind === 'key_reused' ? { kind } : { kind, id: known };
 }
 
 /* KEYS batch, open batches */
-const SEAL = defineScript(`
+const SEAL = defineScript(`${DUE_CALLBACK}
   local known = redis.call('HMGET', KEYS[1], 'total', 'done', 'retainMs', 'sealed')
   if not known[1] or known[4] then return 0 end
   redis.call('HSET', KEYS[1], 'sealed', 1)
   redis.call('ZREM', KEYS[2], ARGV[1])
   if known[1] == known[2] then
     redis.call('HSET', KEYS[1], 'finishedAt', ARGV[2])
-    for _, suffix in ipairs({'', ':jobs', ':done'}) do redis.call('PEXPIRE', KEYS[1] .. suffix, known[3]) end
+    for _, suffix in ipairs({'', ':jobs', ':done', ':approved'}) do
+      redis.call('PEXPIRE', KEYS[1] .. suffix, known[3])
+    end
+    due_batch_callback(ARGV[3], KEYS[1], ARGV[1], ARGV[2])
   end
   return 1
 `);
 
 /** Its upload has ended: it takes no more jobs, and is done when they are. */
 export const sealBatch = (redis: Redis, id: string): Promise<unknown> =>
-  SEAL.run(redis, [keys.batch(id), keys.openBatches()], [id, Date.now()]);
+  SEAL.run(redis, [keys.batch(id), keys.openBatches()], [id, Date.now(), PREFIX]);
 
 /* KEYS batch, stopping batches */
 const STOP = defineScript(`

@@ -6,6 +6,7 @@ import { fieldsOf, type JobRecord, recordOf } from './job-record.ts';
 import { keys, PREFIX } from './keys.ts';
 import { MAX_STARTS } from './options.ts';
 import { defineScript } from './script.ts';
+import { LINE, TAKE_TURNS } from './turns.ts';
 
 export type Begun =
   | {
@@ -14,24 +15,29 @@ export type Begun =
       readonly start: number;
       readonly spec: string;
       readonly record: JobRecord;
+      /** Why nothing runs any more, while the kill switch is on. */
+      readonly killed: string | undefined;
     }
   | { readonly kind: 'expired'; readonly record: JobRecord }
   | { readonly kind: 'exhausted'; readonly record: JobRecord }
   /** Its batch was cancelled while it waited. */
   | { readonly kind: 'cancelled'; readonly record: JobRecord }
-  /** Its tenant runs as many as it may: it enters the queue again when one of them ends. */
+  /** Its tenant, or a rule's bound, runs as many as it may: it enters the queue again when one of them ends. */
   | { readonly kind: 'parked' }
   | { readonly kind: 'not_wanted' };
 
-/* KEYS job, running, unqueued, tenants running */
-const BEGIN = defineScript(`${FAIR_SHARE}
+/* KEYS job, running, unqueued, tenants running, kill switch */
+const BEGIN = defineScript(`${FAIR_SHARE}${TAKE_TURNS}
+  local function started()
+    local answer = {'started', redis.call('HGETALL', KEYS[1])}
+    if redis.call('EXISTS', KEYS[5]) == 1 then answer[3] = redis.call('HGET', KEYS[5], 'reason') or '' end
+    return answer
+  end
   local known = redis.call('HMGET', KEYS[1], 'state', 'beganBy', 'tenant', 'batch', 'lane', 'cap', 'starts', 'expiresAt')
   local state, tenant, batch, cap = known[1], known[3], known[4], tonumber(known[6])
-  if not state or state == 'done' then return {'not_wanted'} end
+  if not state or state == 'done' or state == 'awaiting_approval' then return {'not_wanted'} end
   -- The same call once more: its answer was lost with a connection, not its effect.
-  if state == 'running' and known[2] == ARGV[5] then
-    return {'started', redis.call('HGETALL', KEYS[1])}
-  end
+  if state == 'running' and known[2] == ARGV[5] then return started() end
   local id, now, worker, max, prefix = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4]), ARGV[6]
   redis.call('ZREM', KEYS[3], id)
   if batch then batch = prefix .. ':batch:' .. batch end
@@ -51,6 +57,12 @@ const BEGIN = defineScript(`${FAIR_SHARE}
       redis.call('RPUSH', prefix .. ':tenant:' .. tenant .. ':parked', id)
       return {'parked'}
     end
+    local holds = redis.call('HGET', KEYS[1], 'holds')
+    local full = holds and take_turns(prefix, holds, now, now + tonumber(redis.call('HGET', KEYS[1], 'budgetMs')))
+    if full then
+      redis.call('RPUSH', full .. '${LINE}', id)
+      return {'parked'}
+    end
     redis.call('HINCRBY', KEYS[4], tenant, 1)
     if batch then redis.call('HINCRBY', batch, 'running', 1) end
   end
@@ -58,25 +70,25 @@ const BEGIN = defineScript(`${FAIR_SHARE}
     'beganBy', ARGV[5])
   redis.call('HINCRBY', KEYS[1], 'fence', 1)
   redis.call('ZADD', KEYS[2], now + tonumber(redis.call('HGET', KEYS[1], 'budgetMs')), id)
-  return {'started', redis.call('HGETALL', KEYS[1])}
+  return started()
 `);
 
 export async function beginJob(
   redis: Redis,
   begin: { id: string; nowMs: number; worker: string },
 ): Promise<Begun> {
-  const [kind, flat] = (await BEGIN.run(
+  const [kind, flat, killed] = (await BEGIN.run(
     redis,
-    [keys.job(begin.id), keys.running(), keys.unqueued(), keys.tenantsRunning()],
+    [keys.job(begin.id), keys.running(), keys.unqueued(), keys.tenantsRunning(), keys.killSwitch()],
     [begin.id, begin.nowMs, begin.worker, MAX_STARTS, randomUUID(), PREFIX],
-  )) as [Begun['kind'], string[]?];
+  )) as [Begun['kind'], string[]?, string?];
   if (kind === 'not_wanted' || kind === 'parked' || flat === undefined) {
     return { kind: kind === 'parked' ? kind : 'not_wanted' };
   }
   const fields = fieldsOf(flat);
   const record = recordOf(fields);
   if (kind !== 'started') return { kind, record };
-  return { kind, record, start: record.fence, spec: fields.spec ?? '' };
+  return { kind, record, start: record.fence, spec: fields.spec ?? '', killed };
 }
 
 /** What a worker takes at most to put a job that it handed back into the queue. */

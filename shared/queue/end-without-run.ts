@@ -13,7 +13,8 @@ const iso = (ms: number): string => new Date(ms).toISOString();
 
 /** A job that is not done: the same object as a result, without an outcome. */
 export function openJobView(id: string, record: JobRecord): JobResult {
-  const takenAtMs = record.state === 'queued' ? undefined : record.takenAt;
+  const isWaiting = record.state === 'queued' || record.state === 'awaiting_approval';
+  const takenAtMs = isWaiting ? undefined : record.takenAt;
   return {
     id,
     state: record.state,
@@ -40,6 +41,7 @@ export function openJobView(id: string, record: JobRecord): JobResult {
     image: record.image,
     runtime: record.runtime,
     labels: record.labels,
+    ...(record.state === 'awaiting_approval' ? { approvalId: record.needsApproval } : {}),
   };
 }
 

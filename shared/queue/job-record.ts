@@ -10,6 +10,9 @@
  *                              │  └── hand back ───┘                    │
  *                              └──── settle (cancelled, expired) ───────┘
  *
+ * A job that the policy wants approved is admitted as `awaiting_approval` instead: it counts as open, and is in no lane
+ * and no queue. `approve` makes it queued; a denial, a cancellation and its time settle it: see approval-record.ts.
+ *
  * `fence` counts every `begin` and never goes back: a worker may settle or hand back only while it is what `begin` gave
  * it. A worker that lost its lock finds another number and is refused. It is ours rather than the queue's own counter
  * because it must survive a job being put into the queue again by the sweep. `starts` counts the starts that may have
@@ -51,6 +54,11 @@ const jobRecord = z.object({
   takenAt: number.optional(),
   worker: z.string().optional(),
   cancelledBy: z.enum(['caller', 'operator']).optional(),
+  /** The approval without which it must not start, and whether that was given. */
+  needsApproval: z.string().optional(),
+  approval: z.literal('approved').optional(),
+  /** See signature.ts; absent where the API has no signing key. */
+  signature: z.string().optional(),
   /** Present once somebody asked for its live output: see live.ts. */
   followed: z.literal('1').optional(),
   outcome: jsonOf(outcome).optional(),

@@ -38,6 +38,8 @@ export const keys = {
   batchJobs: (id: string) => `${PREFIX}:batch:${id}:jobs`,
   /** List: `index` or `index key` of a batch's jobs, as they ended. */
   batchDone: (id: string) => `${PREFIX}:batch:${id}:done`,
+  /** List: ids of a batch's jobs that were approved after their turn had passed; they are the next that its window takes. */
+  batchApproved: (id: string) => `${PREFIX}:batch:${id}:approved`,
   /** Sorted set: ids of batches whose upload has not ended, by when they last grew. */
   openBatches: () => `${PREFIX}:batches:open`,
   /** Set: ids of batches whose jobs are to be cancelled. */
@@ -48,6 +50,26 @@ export const keys = {
   tenantBlobs: (tenant: string) => `${PREFIX}:tenant:${tenant}:blobs`,
   /** Hash: blob → its bytes, and `total` → what a tenant's blobs are charged in all. */
   tenantBlobBytes: (tenant: string) => `${PREFIX}:tenant:${tenant}:blob-bytes`,
+  /** Hash: a callback that is to be sent, or was given up. Fields: see callbacks.ts. */
+  callback: (id: string) => `${PREFIX}:callback:${id}`,
+  /** Sorted set: lanes of callbacks by when their first is due. See due-callback.ts. */
+  callbackLanes: () => `${PREFIX}:callbacks:lanes`,
+  /** Sorted set: ids of a lane's callbacks by when they are due. */
+  callbackLane: (lane: string) => `${PREFIX}:callbacks:lane:${lane}`,
+  /** Hash: tenant → its callbacks that wait or are being sent. */
+  callbacksWaiting: () => `${PREFIX}:callbacks:waiting`,
+  /** Sorted set: ids of a tenant's callbacks that were given up, by when. */
+  callbacksDead: (tenant: string) => `${PREFIX}:callbacks:dead:${tenant}`,
+  /** Hash: an API key, without its secret. Fields: see api-keys.ts. */
+  apiKey: (id: string) => `${PREFIX}:api-key:${id}`,
+  /** Sorted set: ids of all API keys, by when they will be forgotten. */
+  apiKeys: () => `${PREFIX}:api-keys`,
+  /** The same of one tenant. */
+  tenantApiKeys: (tenant: string) => `${PREFIX}:tenant:${tenant}:api-keys`,
+  /** Hash: tenant → its settings as JSON, of those that were set over HTTP. */
+  tenantRecords: () => `${PREFIX}:tenants:records`,
+  /** Number: moved by each change of a tenant. */
+  tenantsRevision: () => `${PREFIX}:tenants:revision`,
   /** Sorted set: ids of jobs that are not done, by the time at which they expire. */
   open: () => `${PREFIX}:open`,
   /** Sorted set: ids of accepted jobs that may not be in the queue yet, by time of acceptance. */
@@ -58,6 +80,31 @@ export const keys = {
   worker: (id: string) => `${PREFIX}:worker:${id}`,
   /** String: the name of everything that shares this Redis. */
   installation: () => `${PREFIX}:installation`,
+  /** What a limit of the policy has counted: log, buckets or places. See reserve.ts. */
+  limit: (counter: string) => `${PREFIX}:limit:${counter}`,
+  /** Hash {document, revision, source, fileDigest, by, at}: the policy in force in every process. */
+  policy: () => `${PREFIX}:policy`,
+  /** Hash {reason, cancelRunning}: while it is there, no job begins. */
+  killSwitch: () => `${PREFIX}:kill-switch`,
+  /** Hash: an approval. Fields: see approval-record.ts. */
+  approval: (id: string) => `${PREFIX}:approval:${id}`,
+  /** Sorted set: ids of all approvals by when they were asked for. */
+  approvals: () => `${PREFIX}:approvals`,
+  /** The same of one tenant. */
+  tenantApprovals: (tenant: string) => `${PREFIX}:tenant:${tenant}:approvals`,
+  /** Sorted set: ids of approvals that nobody decided yet, by when their time is over. */
+  pendingApprovals: () => `${PREFIX}:approvals:pending`,
+  /** Sorted set: ids of approvals whose approvers were not told yet, by when they were asked for. */
+  unannouncedApprovals: () => `${PREFIX}:approvals:unannounced`,
+  /** String with a time to live: the approval that holds for every request with this fingerprint. */
+  remembered: (tenant: string, fingerprint: string) =>
+    `${PREFIX}:remembered:${tenant}:${fingerprint}`,
+  /** Stream: decisions and acts of administration. See audit.ts. */
+  audit: () => `${PREFIX}:audit`,
+  /** Hash: chain → `seq hash seal` of its last record. */
+  auditHeads: () => `${PREFIX}:audit:heads`,
+  /** Hash: chain → `seq hash ms` of its last record that retention dropped, and when. */
+  auditAnchors: () => `${PREFIX}:audit:anchors`,
   /** Sorted set: ids of workers by when they last spoke. */
   workers: () => `${PREFIX}:workers`,
 } as const;

@@ -28,20 +28,33 @@ export const RELEASE = `
     return true
   end
 
-  -- Not one by one: the window is filled again once a part of it is free.
+  -- Not one by one: the window is filled again once a part of it is free. A job that awaits its approval is passed over;
+  -- once approved it is the next.
   local function release_batch(entries, prefix, batch, now)
     local known = redis.call('HMGET', batch, 'window', 'out', 'released', 'total', 'stopping')
     local window, out, released = tonumber(known[1]), tonumber(known[2]), tonumber(known[3])
     local total = tonumber(known[4])
-    if not window or known[5] or released >= total then return end
+    local approved = batch .. ':approved'
+    local passed = redis.call('LLEN', approved)
+    if not window or known[5] or (released >= total and passed == 0) then return end
     if out > 0 and window - out < math.min(${RELEASE_CHUNK}, math.ceil(window / 4)) then return end
+    local function let_out(id)
+      if not enter_queue(entries, prefix, id, now) then return false end
+      redis.call('HSET', prefix .. ':job:' .. id, 'out', 1)
+      out = out + 1
+      return true
+    end
+    while passed > 0 and out < window do
+      let_out(redis.call('LPOP', approved))
+      passed = passed - 1
+    end
     while released < total and out < window do
       local most = math.min(${RELEASE_CHUNK}, window - out)
       for _, id in ipairs(redis.call('LRANGE', batch .. ':jobs', released, released + most - 1)) do
         released = released + 1
-        if enter_queue(entries, prefix, id, now) then
-          redis.call('HSET', prefix .. ':job:' .. id, 'out', 1)
-          out = out + 1
+        local job = prefix .. ':job:' .. id
+        if not let_out(id) and redis.call('HGET', job, 'state') == 'awaiting_approval' then
+          redis.call('HSET', job, 'passed', 1)
         end
       end
     end

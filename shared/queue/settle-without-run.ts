@@ -2,8 +2,9 @@
 import type { Redis } from 'ioredis';
 import type { Outcome } from '../contract/result.ts';
 import { endWithoutRun } from './end-without-run.ts';
+import { USED_NOTHING } from './holds.ts';
 import type { JobRecord } from './job-record.ts';
-import { type Settled, settleJob } from './settle.ts';
+import { type ApprovalEnd, type Settled, settleJob } from './settle.ts';
 
 export async function settleWithoutRun(
   redis: Redis,
@@ -14,6 +15,7 @@ export async function settleWithoutRun(
     outcome: Outcome;
     /** The number that `begin` gave, where this worker began it. */
     start?: number;
+    approval?: ApprovalEnd;
   },
 ): Promise<Settled> {
   const { id, outcome, start } = end;
@@ -30,5 +32,8 @@ export async function settleWithoutRun(
     outcome,
     finishedAtMs,
     retainMs: record.retainMs,
+    approval: end.approval,
+    // One that was lost under way may have used anything.
+    used: record.starts === 0 ? USED_NOTHING : undefined,
   });
 }

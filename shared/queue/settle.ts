@@ -1,11 +1,16 @@
 /** Any state → done: the one terminal result, and the message to whoever waits for it. See job-record.ts. */
 import type { Redis } from 'ioredis';
+import type { ApprovalState } from '../contract/approval.ts';
 import { countedAs } from '../contract/batch.ts';
 import type { JobState, Outcome } from '../contract/result.ts';
+import { END_APPROVAL } from './approval-record.ts';
+import { DUE_CALLBACK } from './due-callback.ts';
 import { type Entry, entriesOf, FAIR_SHARE } from './fair-share.ts';
+import { RETURN_HOLDS, type Used } from './holds.ts';
 import { channels, keys, PREFIX } from './keys.ts';
 import { RELEASE } from './release.ts';
 import { defineScript } from './script.ts';
+import { RELEASE_WAITING } from './turns.ts';
 
 /** Results up to this size travel inside the message to their waiters; larger ones are read by key. */
 const INLINE_RESULT_BYTES = 8192;
@@ -20,6 +25,15 @@ export interface Settlement {
   readonly outcome: Outcome;
   readonly finishedAtMs: number;
   readonly retainMs: number;
+  /** How its approval ends, of a job that awaits one, with the decision as JSON; without it as cancelled. */
+  readonly approval?: ApprovalEnd | undefined;
+  /** What its meters are settled at; without it nobody knows, and they stay at what was reserved. */
+  readonly used?: Used | undefined;
+}
+
+export interface ApprovalEnd {
+  readonly as: Exclude<ApprovalState, 'pending' | 'approved'>;
+  readonly decision: string | null;
 }
 
 export type SettledAs = 'settled' | 'fenced' | 'already_done' | 'unknown';
@@ -31,7 +45,8 @@ export interface Settled {
 }
 
 /* KEYS job, result, open, running, watchers, unqueued, artifacts of the start, artifacts, tenants open, tenants running */
-const SETTLE = defineScript(`${FAIR_SHARE}${RELEASE}
+const SETTLE =
+  defineScript(`${FAIR_SHARE}${RELEASE}${DUE_CALLBACK}${END_APPROVAL}${RETURN_HOLDS}${RELEASE_WAITING}
   local known = redis.call('HMGET', KEYS[1], 'state', 'fence', 'replyTo', 'tenant', 'batch', 'lane', 'out', 'index',
     'key')
   local state, tenant, batch = known[1], known[4], known[5]
@@ -53,8 +68,23 @@ const SETTLE = defineScript(`${FAIR_SHARE}${RELEASE}
   redis.call('ZREM', KEYS[6], id)
   count_down(KEYS[9], tenant)
   if state == 'running' then count_down(KEYS[10], tenant) end
+  local callback = redis.call('HGET', KEYS[1], 'callback')
+  if callback then
+    local about = {type = 'job.done', subject = id, tenant = tenant, at = ARGV[6], outcome = ARGV[5]}
+    due_callback(prefix, about, callback)
+  end
+  if state == 'awaiting_approval' then
+    end_approval(prefix, redis.call('HGET', KEYS[1], 'needsApproval'), ARGV[12], ARGV[13], ARGV[6])
+  end
 
   local answer = {'settled'}
+  local holds = redis.call('HGET', KEYS[1], 'holds')
+  if holds then
+    redis.call('HDEL', KEYS[1], 'holds')
+    return_holds(prefix, holds, cjson.decode(ARGV[14]), function(key, places)
+      release_waiting(answer, prefix, key, places, ARGV[6])
+    end)
+  end
   if batch then
     local key = prefix .. ':batch:' .. batch
     local place = known[8]
@@ -70,8 +100,11 @@ const SETTLE = defineScript(`${FAIR_SHARE}${RELEASE}
       redis.call('SADD', prefix .. ':batches:stopping', batch)
     end
     if is_last then
-      for _, suffix in ipairs({'', ':jobs', ':done'}) do redis.call('PEXPIRE', key .. suffix, b[4]) end
+      for _, suffix in ipairs({'', ':jobs', ':done', ':approved'}) do
+        redis.call('PEXPIRE', key .. suffix, b[4])
+      end
       redis.call('HSET', key, 'finishedAt', ARGV[6])
+      due_batch_callback(prefix, key, batch, ARGV[6])
     else
       release_batch(answer, prefix, key, ARGV[6])
     end
@@ -116,6 +149,9 @@ export async function settleJob(redis: Redis, end: Settlement): Promise<Settled>
       channels.replies(''),
       countedAs(end.outcome),
       PREFIX,
+      end.approval?.as ?? 'cancelled',
+      end.approval?.decision ?? '',
+      JSON.stringify(end.used ?? false),
     ],
   )) as [SettledAs, ...(string | number)[]];
   return { as, released: entriesOf(released) };

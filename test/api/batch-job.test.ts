@@ -27,11 +27,13 @@ type Defaults = NonNullable<BatchOptions['defaults']>;
 function judge(job: unknown, defaults?: object, { line = 1, index = 0, id = batch } = {}) {
   const options = batchOptions.parse(defaults === undefined ? {} : { defaults });
   const text = typeof job === 'string' ? job : JSON.stringify(job);
-  return judgeLine({ line, index, text }, { id, options, caller, admit: parts.admit });
+  return judgeLine({ line, index, text }, { id, options, caller, permission: parts.permission });
 }
 
+const jobOf = async (...asked: Parameters<typeof judge>) => (await judge(...asked)).candidate.job;
+
 async function specOf(job: unknown, defaults?: object): Promise<JobSpec> {
-  const spec = parseSpec((await judge(job, defaults)).spec);
+  const spec = parseSpec((await jobOf(job, defaults)).spec);
   if (spec === undefined) throw new Error('no spec');
   return spec;
 }
@@ -46,13 +48,13 @@ const command = ['true'];
 
 describe('a line of a batch', () => {
   it('is a job of the bulk lane, unless it says otherwise', async () => {
-    expect((await judge({ command })).lane).toBe('bulk');
-    expect((await judge({ command, lane: 'interactive' })).lane).toBe('interactive');
-    expect((await judge({ command }, { lane: 'interactive' })).lane).toBe('interactive');
+    expect((await jobOf({ command })).lane).toBe('bulk');
+    expect((await jobOf({ command, lane: 'interactive' })).lane).toBe('interactive');
+    expect((await jobOf({ command }, { lane: 'interactive' })).lane).toBe('interactive');
   });
 
   it('has the same id when it is sent again, by its key, else by its place', async () => {
-    const ids = async (job: object, index: number) => (await judge(job, undefined, { index })).id;
+    const ids = async (job: object, index: number) => (await jobOf(job, undefined, { index })).id;
     expect(await ids({ command, key: 'a' }, 0)).toBe(await ids({ command, key: 'a' }, 5));
     expect(await ids({ command }, 3)).toBe(await ids({ command: ['false'] }, 3));
     expect(await ids({ command }, 3)).not.toBe(await ids({ command }, 4));
@@ -93,7 +95,7 @@ describe('the defaults of a batch', () => {
   });
 
   it('are joined with the job’s own in `labels`', async () => {
-    const job = await judge({ command, labels: { b: '2' } }, { labels: { a: '1', b: '1' } });
+    const job = await jobOf({ command, labels: { b: '2' } }, { labels: { a: '1', b: '1' } });
     expect(job.labels).toEqual({ a: '1', b: '2' });
   });
 
@@ -178,7 +180,7 @@ describe('a refused line', () => {
       files: [{ path: 'a', blob: `sha256:${'0'.repeat(64)}` }],
     });
     const one = { line: 7, index: 0, text };
-    const judged = judgeLine(one, { id: batch, options: {}, caller, admit: other.admit });
+    const judged = judgeLine(one, { id: batch, options: {}, caller, permission: other.permission });
     const refusal = await judged.catch((error) => error);
     expect(refusal).toBeInstanceOf(Error);
     expect(refusal.line).toBeUndefined();

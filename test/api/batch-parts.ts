@@ -2,13 +2,19 @@
 
 import type { Redis } from 'ioredis';
 import { createAdmit } from '../../services/api/admit.ts';
+import { createParking } from '../../services/api/approvals/park.ts';
 import { createUpload, type Upload } from '../../services/api/batch-upload.ts';
 import { createBlobs } from '../../services/api/blobs.ts';
 import { createCanceller } from '../../services/api/canceller.ts';
+import { createPermission } from '../../services/api/permission.ts';
+import { defaultPolicy } from '../../services/api/policy/default-policy.ts';
+import { createPolicy } from '../../services/api/policy/engine.ts';
+import type { Policy } from '../../services/api/policy/policy.ts';
 import type { Pressure } from '../../services/api/pressure.ts';
 import { parseSettings } from '../../shared/config/settings.ts';
 import { readCatalogue } from '../../shared/images.ts';
 import { createEntrance } from '../../shared/queue/entrance.ts';
+import { createSigner } from '../../shared/queue/signature.ts';
 import { silent } from '../shared/queue/redis.ts';
 import { callerOfTenant } from './caller.ts';
 
@@ -20,10 +26,12 @@ export interface BatchPartsOptions {
   readonly maxOpenJobs?: number;
   readonly maxTenantOpenJobs?: number;
   readonly pressure?: Pressure;
+  readonly policy?: Policy;
 }
 
 export function createBatchParts(redis: Redis, options: BatchPartsOptions = {}) {
   const { maxOpenJobs = 100_000, maxTenantOpenJobs = 100_000, pressure = calm } = options;
+  const { policy = defaultPolicy() } = options;
   const { limits } = parseSettings({});
   const entrance = createEntrance({ redis, log: silent });
   const canceller = createCanceller({ redis, entrance, log: silent });
@@ -38,12 +46,25 @@ export function createBatchParts(redis: Redis, options: BatchPartsOptions = {}) 
   const onAccepted = (jobs: number): void => {
     accepted.jobs += jobs;
   };
+  const permission = createPermission({
+    policy: createPolicy({ redis, inForce: () => policy, onDecisions: () => {}, log: silent }),
+    parking: createParking({
+      redis,
+      maxExpiresInMs: limits.expiresInMs.ceiling,
+      notify: () => {},
+      log: silent,
+    }),
+    sign: createSigner([]),
+    blobs: createBlobs({ redis, ttlMs: 3_600_000, quotaOf: () => 1_000_000 }),
+    acceptCallback: () => null,
+    rules: { limits, defaultImage: 'base', catalogue: new Map(readCatalogue(undefined)) },
+  });
   const admit = createAdmit({
     redis,
     entrance,
-    blobs: createBlobs({ redis, ttlMs: 3_600_000, quotaBytes: 1_000_000 }),
+    permission,
     pressure,
-    rules: { limits, defaultImage: 'base', catalogue: new Map(readCatalogue(undefined)) },
+    limits,
     tenants: new Map([[caller.tenant, tenant]]),
     maxOpenJobs,
     onAccepted,
@@ -52,6 +73,8 @@ export function createBatchParts(redis: Redis, options: BatchPartsOptions = {}) 
   const uploadBatch = createUpload({
     redis,
     admit,
+    permission,
+    acceptCallback: () => null,
     entrance,
     canceller,
     pressure,
@@ -62,6 +85,7 @@ export function createBatchParts(redis: Redis, options: BatchPartsOptions = {}) 
   });
   return {
     admit,
+    permission,
     entrance,
     canceller,
     accepted,

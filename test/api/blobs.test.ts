@@ -16,12 +16,13 @@ afterAll(() => server.stop());
 const MIB = 1024 * 1024;
 const HOUR_MS = 3_600_000;
 const TTL_MS = 2 * HOUR_MS;
-const SETTINGS = { ttlMs: TTL_MS, quotaBytes: 100 * MIB };
+const SETTINGS = { ttlMs: TTL_MS, quotaOf: () => 100 * MIB };
 
 let tenants = 0;
 /** Blobs of one API process, and one tenant of it. */
-function anApi(over: { ttlMs?: number; quotaBytes?: number } = {}) {
-  const blobs = createBlobs({ redis: server.redis, ...SETTINGS, ...over });
+function anApi({ quotaBytes = 100 * MIB, ...over }: { ttlMs?: number; quotaBytes?: number } = {}) {
+  const quotaOf = () => quotaBytes;
+  const blobs = createBlobs({ redis: server.redis, ...SETTINGS, ...over, quotaOf });
   const caller = { tenant: `t${tenants++}` };
   const nameOf = (content: Buffer | string) => blobNameOf(Buffer.from(content as string));
   return {

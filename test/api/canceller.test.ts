@@ -74,7 +74,7 @@ describe('cancelling the jobs of a batch', () => {
     await stopBatch(redis, batch);
     await aCanceller().cancel(batch);
     await eventually('its worker told', () => told.length > 0);
-    expect(told).toEqual([first]);
+    expect(told).toEqual([`${first} caller`]);
     expect(await readRecord(redis, first)).toMatchObject({
       state: 'running',
       cancelledBy: 'caller',

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Attempts } from '../../services/worker/attempts.ts';
 import { createBlobCache } from '../../services/worker/blob-cache.ts';
+import { createGenuineCheck, type IsGenuine } from '../../services/worker/genuine.ts';
 import { LiveOutputs } from '../../services/worker/live.ts';
 import { GuestLostError } from '../../services/worker/protocol/session.ts';
 import { type Sandbox, SandboxUnavailableError } from '../../services/worker/sandbox/sandbox.ts';
@@ -11,7 +12,8 @@ import { putBlob, readBlob } from '../../shared/queue/blobs.ts';
 import { cancelRunning } from '../../shared/queue/cancel.ts';
 import { readRecord } from '../../shared/queue/job-record.ts';
 import { keys } from '../../shared/queue/keys.ts';
-import { admitted, begin, begun } from '../shared/queue/job.ts';
+import { createSigner } from '../../shared/queue/signature.ts';
+import { admission, admitted, begin, begun } from '../shared/queue/job.ts';
 import { eventually, silent, startRedis, type TestRedis } from '../shared/queue/redis.ts';
 import { MemoryEngine, SHAPE } from './pool/memory-engine.ts';
 import { done, output, started, stepEnd } from './protocol/frames.ts';
@@ -33,6 +35,10 @@ const isLost: Script = ({ session }) => {
 
 /** A worker whose sandboxes do as these scripts say, one after another; null where none is to be had. */
 function aWorker(...scripts: (Script | null)[]) {
+  return aWorkerThat(() => true, ...scripts);
+}
+
+function aWorkerThat(isGenuine: IsGenuine, ...scripts: (Script | null)[]) {
   const engine = new MemoryEngine();
   const outcomes: string[] = [];
   const out = new Set<Sandbox>();
@@ -40,6 +46,7 @@ function aWorker(...scripts: (Script | null)[]) {
   const attempts = new Attempts({
     redis: server.redis,
     live: new LiveOutputs({ redis: server.redis, log: silent }),
+    isGenuine,
     worker: 'w1',
     streamBytes: 1000,
     blobs: createBlobCache({
@@ -208,6 +215,50 @@ describe('an attempt at a job', () => {
         ran: 'no',
       });
     }
+  });
+
+  it('of a job that nobody signed, or that was changed since, ends it without a sandbox', async () => {
+    const signingKeys = [{ id: 'k', secret: 's'.repeat(32) }];
+    const isGenuine = createGenuineCheck(signingKeys, silent);
+    const job = admission({ spec: JSON.stringify(aSpec()) });
+    const signature = createSigner(signingKeys)(job);
+    const change = (id: string, field: string, value: string) =>
+      server.redis.hset(keys.job(id), field, value);
+    const cases: [string, (id: string) => unknown][] = [
+      ['as it was', () => {}],
+      ['no signature', (id) => change(id, 'signature', '')],
+      ['another spec', (id) => change(id, 'spec', JSON.stringify(aSpec({ cwd: 'a' })))],
+      ['another tenant', (id) => change(id, 'tenant', 'other')],
+      ['a later end', (id) => change(id, 'expiresAt', String(job.expiresAtMs + 1))],
+    ];
+    for (const [what, tamper] of cases) {
+      await server.redis.flushall();
+      await admitted(server.redis, { ...job, signature });
+      await tamper(job.id);
+      const { attempts, out } = aWorkerThat(isGenuine, endsWell);
+      expect(await attempts.attempt(job.id)).toEqual({ kind: 'ended' });
+      await attempts.settled();
+      const isGood = what === 'as it was';
+      expect(await resultOf(job.id), what).toMatchObject({
+        outcome: isGood ? { kind: 'exited' } : { kind: 'lost', cause: 'spec_forged' },
+        ran: isGood ? 'yes' : 'no',
+        retryable: false,
+      });
+      expect(out.size).toBe(0);
+    }
+  });
+
+  it('masks what the policy wants masked before anything is stored', async () => {
+    const { attempts } = aWorker(endsWell);
+    const id = await aJob({ redact: [{ pattern: 'h', replacement: '#' }] });
+    expect(await attempts.attempt(id)).toEqual({ kind: 'ended' });
+    expect(await resultOf(id)).toMatchObject({ stdout: '#i', stdoutBytes: 2 });
+  });
+
+  it('does not run what it could not mask', async () => {
+    const id = await aJob({ redact: [{ pattern: '(', replacement: '#' }] });
+    await aWorker(endsWell).attempts.attempt(id);
+    expect((await resultOf(id)).outcome).toEqual({ kind: 'lost', cause: 'spec_unreadable' });
   });
 
   it('of a job that names a blob of its tenant has the content of it', async () => {

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createCapture } from '../../services/worker/capture.ts';
 import type { StepCaptures } from '../../services/worker/execution.ts';
 import { LiveOutput, LiveOutputs } from '../../services/worker/live.ts';
+import type { JobSpec } from '../../shared/contract/spec.ts';
 import { keys } from '../../shared/queue/keys.ts';
 import { followJob, type LivePiece, readLive } from '../../shared/queue/live.ts';
 import { admitted, begin, begun, settle } from '../shared/queue/job.ts';
@@ -220,13 +221,13 @@ describe('the outputs of the jobs that run here', () => {
     stdout.add('head', Buffer.from(text));
     return [{ stdout, stderr: createCapture(CAP) }];
   };
-  async function aStart(isFollowed: boolean) {
+  async function aStart(isFollowed: boolean, redact: JobSpec['redact'] = []) {
     const id = await admitted(server.redis);
     if (isFollowed) await followJob(server.redis, id);
     const started = await begin(server.redis, id);
     if (started.kind !== 'started') throw new Error(`not started: ${started.kind}`);
     const outputs = new LiveOutputs({ redis: server.redis, log: silent });
-    const watcher = outputs.watch(id, started);
+    const watcher = outputs.watch(id, started, { redact });
     const isWritten = async () => (await server.redis.exists(keys.live(id, started.start))) === 1;
     return { id, outputs, watcher, isWritten };
   }
@@ -237,6 +238,17 @@ describe('the outputs of the jobs that run here', () => {
     await eventually('the list', isWritten);
     watcher.close();
     await eventually('its end', async () => !(await isWritten()));
+  });
+
+  it('stay closed where something is to be masked: a secret could come in two pieces', async () => {
+    const { id, outputs, watcher, isWritten } = await aStart(true, [
+      { pattern: 'x', replacement: '' },
+    ]);
+    watcher.onOutput(captured('x'));
+    outputs.follow(id);
+    await soon();
+    expect(await isWritten()).toBe(false);
+    watcher.close();
   });
 
   it('are opened by their job’s id, and by no other', async () => {

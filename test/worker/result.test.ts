@@ -221,6 +221,13 @@ describe('parsed output', () => {
     expect(parse(stream(brackets)).json).toBe('['.repeat(5000));
   });
 
+  it('has nothing of what is masked, though an escape hid it in the text', () => {
+    const spec = aSpec({ parseJson: true, redact: [{ pattern: 'secret', replacement: '#' }] });
+    const stdout = stream('{"\\u0073ecret": ["a \\u0073ecret", 1]}');
+    const execution = executionOf([stepReport()], { outputs: [output(stdout)] });
+    expect(ended({ spec, execution }).json).toEqual({ '#': ['a #', 1] });
+  });
+
   it('is there only when it was asked for', () => {
     expect(ended()).not.toHaveProperty('json');
     expect(ended()).not.toHaveProperty('parseJsonError');

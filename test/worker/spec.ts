@@ -2,7 +2,7 @@
 import type { JobSpec } from '../../shared/contract/spec.ts';
 
 export const aSpec = (over: Partial<JobSpec> = {}): JobSpec => ({
-  version: 2,
+  version: 3,
   image: 'base',
   runtime: 'runc',
   hasSteps: false,
@@ -27,5 +27,6 @@ export const aSpec = (over: Partial<JobSpec> = {}): JobSpec => ({
   truncate: 'both',
   onLost: 'retry',
   group: null,
+  redact: [],
   ...over,
 });

@@ -17,4 +17,6 @@ export interface RunCall extends Call {
   readonly args: JobRequest;
   /** The id that the job will have: what its reservations are held under. */
   readonly jobId: string;
+  /** The batch that it belongs to, and its place there. */
+  readonly batch?: { readonly id: string; readonly index: number };
 }

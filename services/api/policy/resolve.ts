@@ -62,6 +62,7 @@ export function resolve(request: JobRequest, rules: Rules): Resolved {
       truncate: request.truncate ?? 'both',
       onLost: request.onLost ?? 'retry',
       group: request.group ?? null,
+      redact: [],
     },
   };
 }

@@ -17,6 +17,7 @@ export function artifactRoutes(server: Server, { jobs }: { jobs: Jobs }): void {
   server.get(
     '/v1/jobs/:id/artifacts/*',
     {
+      config: { scope: 'exec:read', tool: 'job_output' },
       schema: {
         summary: 'One artifact',
         tags: ['artifacts'],
@@ -34,6 +35,7 @@ export function artifactRoutes(server: Server, { jobs }: { jobs: Jobs }): void {
   server.get(
     '/v1/jobs/:id/artifacts.tar',
     {
+      config: { scope: 'exec:read', tool: 'job_output' },
       schema: {
         summary: 'All artifacts as a tar stream',
         tags: ['artifacts'],

@@ -51,7 +51,7 @@ export function batchRoutes(
   server.post(
     '/v1/batches',
     {
-      config: { isStream: true },
+      config: { scope: 'exec:batch', isStream: true },
       // Judged job by job, each refusal with its line.
       validatorCompiler: () => (value) => ({ value }),
       schema: {
@@ -82,6 +82,7 @@ export function batchRoutes(
   server.get(
     '/v1/batches/:id',
     {
+      config: { scope: 'exec:read', tool: 'job_get' },
       schema: {
         summary: 'One batch: how many jobs it has and what became of them',
         tags: ['batches'],
@@ -97,6 +98,7 @@ export function batchRoutes(
   server.get(
     '/v1/batches/:id/results',
     {
+      config: { scope: 'exec:read', tool: 'job_get' },
       schema: {
         summary: 'Results in the order in which the jobs ended',
         description:
@@ -123,6 +125,7 @@ export function batchRoutes(
   server.delete(
     '/v1/batches/:id',
     {
+      config: { scope: 'exec:cancel', tool: 'job_cancel' },
       schema: {
         summary: 'Cancel a batch',
         description:

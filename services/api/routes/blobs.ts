@@ -41,6 +41,7 @@ function addRoutes(
   server.put(
     '/v1/blobs/:blob',
     {
+      config: { scope: 'exec:run' },
       bodyLimit: maxBlobBytes,
       schema: {
         summary: 'Put a blob, or make it live longer',
@@ -64,6 +65,7 @@ function addRoutes(
   server.head(
     '/v1/blobs/:blob',
     {
+      config: { scope: 'exec:read' },
       schema: {
         summary: 'Whether a blob is here',
         description: 'Its size is in `X-Blob-Bytes`, its end in `X-Blob-Expires-At`.',

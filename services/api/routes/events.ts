@@ -45,6 +45,7 @@ export function eventRoutes(
   server.get(
     '/v1/jobs/:id/events',
     {
+      config: { scope: 'exec:read', tool: 'job_output' },
       schema: {
         summary: 'Follow a job',
         description:
@@ -72,6 +73,7 @@ export function eventRoutes(
   server.get(
     '/v1/batches/:id/events',
     {
+      config: { scope: 'exec:read', tool: 'job_output' },
       schema: {
         summary: 'Follow a batch',
         description:

@@ -17,7 +17,13 @@ const readiness = z.strictObject({
 
 export function healthRoutes(
   server: Server,
-  parts: { redis: Redis; check: RedisCheck; metrics: Metrics },
+  parts: {
+    redis: Redis;
+    check: RedisCheck;
+    metrics: Metrics;
+    /** Why the policy in force is not the newest that was written. */
+    policyProblems?: () => readonly string[];
+  },
 ): void {
   const { redis, check, metrics } = parts;
   const config = { isPublic: true };
@@ -45,6 +51,7 @@ export function healthRoutes(
         const failing = workers.filter(({ engineFailing }) => engineFailing);
         const problems = failing.map(({ id }) => `the engine of worker ${id} fails`);
         if (workers.length === 0) problems.unshift('no worker is alive');
+        problems.push(...(parts.policyProblems?.() ?? []));
         const status = problems.length === 0 ? 'ready' : 'degraded';
         return { status, durability, workers: workers.length, problems } as const;
       } catch {

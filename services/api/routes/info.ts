@@ -7,7 +7,7 @@ import { keys } from '../../../shared/queue/keys.ts';
 import { readWorkers } from '../../../shared/queue/workers.ts';
 import { MAX_WAIT_SECONDS, refusals, type Server } from './server-types.ts';
 
-const info = z.strictObject({
+export const info = z.strictObject({
   version: z.string(),
   images: z.array(
     z.strictObject({
@@ -36,46 +36,54 @@ const info = z.strictObject({
   ),
 });
 
-export function infoRoutes(
-  server: Server,
-  parts: { redis: Redis; settings: Settings; catalogue: Catalogue; version: string },
-): void {
-  const { redis, settings, catalogue, version } = parts;
+export type Info = z.infer<typeof info>;
+
+interface InfoParts {
+  readonly redis: Redis;
+  readonly settings: Settings;
+  readonly catalogue: Catalogue;
+  readonly version: string;
+}
+
+export function infoRoutes(server: Server, parts: InfoParts): void {
   server.get(
     '/v1/info',
     {
+      config: { tool: 'sandbox_info' },
       schema: {
         summary: 'What this server offers',
         tags: ['info'],
         response: { 200: info, ...refusals() },
       },
     },
-    async () => {
-      const [workers, openJobs] = await Promise.all([readWorkers(redis), redis.zcard(keys.open())]);
-      const digestOf = (name: string): string | null =>
-        workers.map(({ images }) => images[name]?.digest).find((digest) => digest !== undefined) ??
-        null;
-      return {
-        version,
-        images: [...catalogue.values()].map(({ name, script }) => ({
-          name,
-          script: script !== undefined,
-          digest: digestOf(name),
-        })),
-        defaultImage: settings.defaultImage,
-        runtimes: ['runc'],
-        limits: Object.fromEntries(
-          Object.entries(settings.limits).map(([name, limit]) => [
-            name,
-            { default: limit.default ?? null, ceiling: limit.ceiling },
-          ]),
-        ),
-        maxBodyBytes: settings.maxBodyBytes,
-        maxBlobBytes: settings.blobs.maxBytes,
-        maxWaitSeconds: MAX_WAIT_SECONDS,
-        openJobs,
-        workers: workers.map(({ id, slots, running, ready }) => ({ id, slots, running, ready })),
-      };
-    },
+    () => readInfo(parts),
   );
+}
+
+export async function readInfo({ redis, settings, catalogue, version }: InfoParts): Promise<Info> {
+  const [workers, openJobs] = await Promise.all([readWorkers(redis), redis.zcard(keys.open())]);
+  const digestOf = (name: string): string | null =>
+    workers.map(({ images }) => images[name]?.digest).find((digest) => digest !== undefined) ??
+    null;
+  return {
+    version,
+    images: [...catalogue.values()].map(({ name, script }) => ({
+      name,
+      script: script !== undefined,
+      digest: digestOf(name),
+    })),
+    defaultImage: settings.defaultImage,
+    runtimes: ['runc'],
+    limits: Object.fromEntries(
+      Object.entries(settings.limits).map(([name, limit]) => [
+        name,
+        { default: limit.default ?? null, ceiling: limit.ceiling },
+      ]),
+    ),
+    maxBodyBytes: settings.maxBodyBytes,
+    maxBlobBytes: settings.blobs.maxBytes,
+    maxWaitSeconds: MAX_WAIT_SECONDS,
+    openJobs,
+    workers: workers.map(({ id, slots, running, ready }) => ({ id, slots, running, ready })),
+  };
 }

@@ -95,6 +95,7 @@ export function jobRoutes(
   server.post(
     '/v1/jobs',
     {
+      config: { scope: 'exec:run' },
       schema: {
         summary: 'Submit a job',
         description:
@@ -142,6 +143,7 @@ export function jobRoutes(
   server.get(
     '/v1/jobs',
     {
+      config: { scope: 'exec:read', tool: 'job_list' },
       schema: {
         summary: 'List own jobs, the newest first',
         tags: ['jobs'],
@@ -166,6 +168,7 @@ export function jobRoutes(
   server.get(
     '/v1/jobs/:id',
     {
+      config: { scope: 'exec:read', tool: 'job_get' },
       schema: {
         summary: 'One job: its result, or its state so far',
         tags: ['jobs'],
@@ -184,6 +187,7 @@ export function jobRoutes(
   server.delete(
     '/v1/jobs/:id',
     {
+      config: { scope: 'exec:cancel', tool: 'job_cancel' },
       schema: {
         summary: 'Cancel a job',
         description:

@@ -8,6 +8,7 @@ import type {
 } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';
+import type { Scope, Tool } from '../../../shared/contract/policy.ts';
 import { problem } from '../../../shared/contract/problem.ts';
 import { AppError } from '../../../shared/errors.ts';
 import type { Caller } from '../auth.ts';
@@ -20,6 +21,10 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** A route without this needs a key, whatever its path is. */
     isPublic?: boolean;
+    /** What the caller's key must have; without it any key will do. */
+    scope?: Scope;
+    /** What the policy knows it as; those that run something are asked about where their jobs are admitted. */
+    tool?: Exclude<Tool, 'exec' | 'exec_batch' | 'policy_check'>;
     /** Its body may take as long as it keeps coming. */
     isStream?: boolean;
   }
@@ -70,7 +75,7 @@ export function callerOf(request: { caller: Caller | null }): Caller {
 
 /** The refusals and failures that a route with a key may answer: those of every route, and its own. */
 export const refusals = <Status extends number>(...own: Status[]) =>
-  Object.fromEntries([401, 500, 503, ...own].map((status) => [status, problem])) as Record<
-    401 | 500 | 503 | Status,
+  Object.fromEntries([401, 403, 500, 503, ...own].map((status) => [status, problem])) as Record<
+    401 | 403 | 500 | 503 | Status,
     typeof problem
   >;

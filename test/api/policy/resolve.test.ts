@@ -41,7 +41,7 @@ describe('a request that asks for nothing but its command', () => {
       expiresInMs: 86_400_000,
       retainMs: 86_400_000,
       spec: {
-        version: 2,
+        version: 3,
         image: 'base',
         runtime: 'runc',
         hasSteps: false,
@@ -71,6 +71,7 @@ describe('a request that asks for nothing but its command', () => {
         truncate: 'both',
         onLost: 'retry',
         group: null,
+        redact: [],
       },
     });
   });

@@ -17,8 +17,9 @@ let store: TestRedis;
 let server: Server;
 beforeAll(async () => {
   store = await startRedis();
-  const blobs = createBlobs({ redis: store.redis, ttlMs: 60_000, quotaBytes: 150_000 });
+  const blobs = createBlobs({ redis: store.redis, ttlMs: 60_000, quotaOf: () => 150_000 });
   server = await buildServer({
+    decide: async () => {},
     maxBodyBytes: MAX_BODY_BYTES,
     authenticate(authorization) {
       if (authorization !== `Bearer ${KEY}`) throw new AppError('UNAUTHENTICATED');

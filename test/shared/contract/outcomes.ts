@@ -24,4 +24,5 @@ export const everyOutcome: readonly Outcome[] = [
   { kind: 'lost', cause: 'sandbox_unavailable' },
   { kind: 'lost', cause: 'worker_lost' },
   { kind: 'lost', cause: 'spec_unreadable' },
+  { kind: 'lost', cause: 'spec_forged' },
 ];

@@ -43,6 +43,7 @@ const TABLE: readonly [Outcome, Verdict, number | null][] = [
   [{ kind: 'lost', cause: 'sandbox_unavailable' }, verdict('platform', 'no', true), null],
   [{ kind: 'lost', cause: 'worker_lost' }, verdict('platform', 'unknown', true), null],
   [{ kind: 'lost', cause: 'spec_unreadable' }, verdict('platform', 'no', false), null],
+  [{ kind: 'lost', cause: 'spec_forged' }, verdict('platform', 'no', false), null],
 ];
 
 describe('an outcome', () => {

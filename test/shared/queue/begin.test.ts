@@ -74,6 +74,17 @@ describe('beginning a job', () => {
   });
 });
 
+describe('while the kill switch is on', () => {
+  it('a job begins with the reason for which it must not run, also when it is asked twice', async () => {
+    await server.redis.hset(keys.killSwitch(), 'reason', 'Stop.');
+    const id = await admitted(server.redis);
+    expect(await begin(server.redis, id)).toMatchObject({ kind: 'started', killed: 'Stop.' });
+    await server.redis.del(keys.killSwitch());
+    const other = await admitted(server.redis);
+    expect(await begin(server.redis, other)).toMatchObject({ killed: undefined });
+  });
+});
+
 describe('handing a job back', () => {
   it('counts a start that ran something', async () => {
     const id = await admitted(server.redis);

@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { cancelRunning, readCancelled } from '../../../shared/queue/cancel.ts';
+import { cancelRunning, parseCancel, readCancelled } from '../../../shared/queue/cancel.ts';
 import { readRecord } from '../../../shared/queue/job-record.ts';
 import { channels, keys } from '../../../shared/queue/keys.ts';
 import { watchJob } from '../../../shared/queue/watch.ts';
@@ -63,7 +63,7 @@ describe('cancelling a running job', () => {
     await begun(redis, id);
     expect(await cancelRunning(redis, id, 'operator')).toBe('running');
     await eventually('the message', () => heard.length > 0);
-    expect(heard).toEqual([id]);
+    expect(heard.map(parseCancel)).toEqual([{ id, by: 'operator' }]);
     expect(await readRecord(redis, id)).toMatchObject({ cancelledBy: 'operator' });
   });
 
@@ -95,7 +95,7 @@ describe('cancelling a running job', () => {
     const ids = await Promise.all([1, 2, 3].map(() => admitted(redis)));
     for (const id of ids) await begun(redis, id);
     await cancelRunning(redis, ids[1] as string, 'caller');
-    expect(await readCancelled(redis, [...ids, newId()])).toEqual([ids[1]]);
+    expect(await readCancelled(redis, [...ids, newId()])).toEqual([{ id: ids[1], by: 'caller' }]);
     expect(await readCancelled(redis, [])).toEqual([]);
   });
 });
