@@ -18,7 +18,7 @@ export type LimitLeft = z.infer<typeof limitLeft>;
 export const policyCheckRequest = z.strictObject({
   tool: z.enum(TOOLS).default('exec').describe('The tool that would be called.'),
   args: z
-    .record(z.string(), z.json())
+    .record(z.string(), z.unknown())
     .default({})
     .describe('What it would be called with; for exec and exec_batch, one job.'),
 });

@@ -23,7 +23,7 @@ beforeAll(async () => {
   const options = { command: 'api' } as const;
   apis = [
     await startServer({ ...env, COFFERDAM_POLICY: file }, options),
-    await startServer(env, options),
+    await startServer({ ...env, COFFERDAM_POLICY: '' }, options),
   ];
 });
 afterAll(async () => {

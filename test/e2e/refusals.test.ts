@@ -7,7 +7,7 @@ const api = callerOf(inject('server'));
 nothingComesOfIt();
 
 describe('fields', () => {
-  test.each(['unknown', 'callback', 'comand', 'timeout', 'privileged', 'Command', 'constructor'])(
+  test.each(['unknown', 'comand', 'timeout', 'privileged', 'Command', 'constructor'])(
     'the unknown field %s is refused by its name',
     async (name) => {
       const { detail } = await invalid({ ...OK, [name]: 'x' });

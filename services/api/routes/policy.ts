@@ -106,7 +106,7 @@ function documentRoutes(server: Server, { store, onAct }: PolicyRouteParts): voi
               .optional()
               .describe('The ETag of the policy that it is to replace; needed.'),
           }),
-          body: z.union([z.string(), z.record(z.string(), z.json())]),
+          body: z.union([z.string(), z.record(z.string(), z.unknown())]),
           response: { 200: policyView, ...refusals(400, 403, 412, 413, 415, 422) },
         },
       },
