@@ -129,7 +129,8 @@ export const ERRORS = {
   ORIGIN_REFUSED: {
     status: 403,
     retryable: false,
-    message: 'The request comes by a host name or from an origin that this server does not answer to.',
+    message:
+      'The request comes by a host name or from an origin that this server does not answer to.',
     remedy:
       'Call the server by an address that it listens on, or have its operator list the name in COFFERDAM_ALLOWED_HOSTS or COFFERDAM_ALLOWED_ORIGINS.',
   },
@@ -154,8 +155,9 @@ export const ERRORS = {
   POLICY_CHANGED: {
     status: 412,
     retryable: false,
-    message: 'The policy is not the one that the request was made for.',
-    remedy: 'Read the policy again and send its ETag as If-Match.',
+    message:
+      'What the request was made for has changed since: the policy, or what is to be approved.',
+    remedy: 'Read it again and send the new ETag as If-Match.',
   },
   APPROVAL_DECIDED: {
     status: 409,
@@ -173,7 +175,7 @@ export const ERRORS = {
     status: 422,
     retryable: false,
     message: 'There is no tenant by that name.',
-    remedy: 'Make it first with PUT /v1/tenants/NAME.',
+    remedy: 'Make it first: `cofferdam tenants set NAME`, or PUT /v1/tenants/NAME.',
   },
   TENANT_FIXED: {
     status: 409,
@@ -191,7 +193,8 @@ export const ERRORS = {
     status: 404,
     retryable: false,
     message: 'There is nothing here by that name.',
-    remedy: 'Check the id; results are kept for as long as `retainMs` said.',
+    remedy:
+      'Check the id, and that the key is of its tenant; results are kept for as long as `retainMs` said.',
   },
   REQUEST_TIMEOUT: {
     status: 408,

@@ -71,23 +71,31 @@ function* maskingOne(
   return pieces.join('').slice(0, maxLength);
 }
 
-/** At once: for text that is short. */
-export function mask(text: string, redactions: readonly Redaction[]): string {
+/** At once: for text that is short. Throws past `untilMs`, by performance.now. */
+export function mask(text: string, redactions: readonly Redaction[], untilMs = Infinity): string {
   const work = masking(text, redactions, Number.MAX_SAFE_INTEGER);
-  for (let step = work.next(); ; step = work.next()) if (step.done) return step.value;
+  for (let step = work.next(); ; step = work.next()) {
+    if (step.done) return step.value;
+    if (performance.now() > untilMs) throw new Error('masking it took too long');
+  }
 }
 
-/** Every string within a value, names of fields included. Throws past `untilMs`, by performance.now. */
+/**
+ * Every string within a value, names of fields included. Throws past `untilMs`, by performance.now. One search cannot be
+ * cut short: where nobody can wait for it, `longest` leaves only its length of a longer string.
+ */
 export function maskStrings(
   value: unknown,
   redactions: readonly Redaction[],
   untilMs: number,
+  longest = Infinity,
 ): unknown {
   if (redactions.length === 0) return value;
   const masked = (one: unknown): unknown => {
     if (typeof one === 'string') {
       if (performance.now() > untilMs) throw new Error('masking it took too long');
-      return mask(one, redactions);
+      if (one.length > longest) return `[${one.length} characters: too long to be masked here]`;
+      return mask(one, redactions, untilMs);
     }
     if (Array.isArray(one)) return one.map(masked);
     if (typeof one !== 'object' || one === null) return one;

@@ -40,7 +40,14 @@ export function shownArguments(
 
 /** What is as likely a secret as not, whatever it looks like: values of variables, standard input, contents. */
 function withheld(args: Arguments): Arguments {
-  const { env, stdin, files, steps, ...rest } = args as Readonly<Record<string, unknown>>;
+  const {
+    env,
+    stdin,
+    files,
+    steps,
+    args: asked,
+    ...rest
+  } = args as Readonly<Record<string, unknown>>;
   return {
     ...rest,
     ...(isRecord(env)
@@ -48,6 +55,8 @@ function withheld(args: Arguments): Arguments {
       : {}),
     ...(stdin === undefined ? {} : { stdin: WITHHELD }),
     ...(Array.isArray(files) ? { files: files.map((file) => without(file, 'content')) } : {}),
+    // Of a dry run, the job that it asks about.
+    ...(isRecord(asked) ? { args: withheld(asked) } : {}),
     ...(Array.isArray(steps) ? { steps: steps.map((step) => without(step, 'stdin')) } : {}),
   };
 }

@@ -86,7 +86,8 @@ export function createAudit(options: AuditOptions): Audit {
     // Arguments stay out of the log, whose readers the policy knows nothing of.
     const { args: _, ...told } = { args: undefined, ...entry };
     log.info({ audit: told }, 'audit');
-    if (rules().chain) writer.write(entry);
+    // Whoever turns the chain off by a policy would be the first whom it does not name.
+    if (entry.kind === 'act' || rules().chain) writer.write(entry);
     else writer.writeUnchained(entry);
   };
 

@@ -9,17 +9,18 @@ import type { Settings } from '../../shared/config/settings.ts';
 import type { BatchAccepted, BatchOptions } from '../../shared/contract/batch.ts';
 import { AppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
-import { admitBatchJobs, type BatchJob, findAdmitted } from '../../shared/queue/admit-batch.ts';
+import { admitBatchJobs, findAdmitted } from '../../shared/queue/admit-batch.ts';
 import { createBatch, readBatch, sealBatch, stopBatch } from '../../shared/queue/batch-record.ts';
 import type { Entrance } from '../../shared/queue/entrance.ts';
 import { BATCH_WINDOW } from '../../shared/queue/options.ts';
 import { type Admit, queueFull, sha256, tenantFull } from './admit.ts';
 import type { Caller } from './auth.ts';
-import { atLine, type JobLine, type JudgedLine, judgeLine } from './batch-job.ts';
+import { grantLines } from './batch-grant.ts';
+import { type JobLine, type JudgedLine, judgeLine } from './batch-job.ts';
 import { createRefusals, type Refusals } from './batch-refusals.ts';
 import type { AcceptCallback } from './callbacks/target.ts';
 import type { Canceller } from './canceller.ts';
-import type { Granted, Permission } from './permission.ts';
+import type { Permission } from './permission.ts';
 import type { Pressure } from './pressure.ts';
 
 const CHUNK_JOBS = 500;
@@ -65,7 +66,12 @@ export function createUpload(parts: UploadParts): UploadBatch {
     const id = await open(parts, upload, candidate);
     const refused = createRefusals(upload.options);
     try {
-      await receive(parts, upload, { id, isResumed: id !== candidate, refused });
+      await receive(parts, upload, {
+        id,
+        isResumed: id !== candidate,
+        isWhole: upload.isWhole,
+        refused,
+      });
       await sealBatch(redis, id);
     } catch (error) {
       // Without a key nothing can ever complete it.
@@ -168,33 +174,40 @@ interface Receiving {
   readonly id: string;
   /** Part of it may be here already. */
   readonly isResumed: boolean;
+  readonly isWhole: boolean;
   readonly refused: Refusals;
 }
 
 async function admitChunk(
   parts: UploadParts,
-  { id, caller, isResumed, refused }: Receiving & { caller: Caller },
+  { id, caller, isResumed, isWhole, refused }: Receiving & { caller: Caller },
   lines: readonly JudgedLine[],
 ): Promise<void> {
   const share = parts.admit.shareOf(caller);
   parts.pressure.require('bulk');
   const ids = lines.map(({ candidate }) => candidate.job.id);
   const known = isResumed ? await findAdmitted(parts.redis, ids) : NONE;
-  const { jobs, granted } = await grantAll(parts.permission, lines, { known, refused });
+  const { entries, end } = await grantLines(parts.permission, lines, { known, isWhole, refused });
+  if (entries.length === 0 && end !== undefined) throw end.error;
+  const granted = entries.flatMap((entry) => entry.granted ?? []);
   const admitted = await admitBatchJobs(parts.redis, {
     batch: id,
     tenant: caller.tenant,
     share,
     acceptedAtMs: Date.now(),
     maxOpenJobs: parts.maxOpenJobs,
-    jobs,
+    jobs: entries.map(({ job }) => job),
   });
   if (admitted.kind !== 'accepted') parts.permission.withdraw(granted);
   switch (admitted.kind) {
     case 'accepted':
       parts.onAccepted(admitted.added);
+      // Sent twice within this upload, or by another one under its key meanwhile.
+      parts.permission.withdraw(admitted.known.flatMap((at) => entries[at]?.granted ?? []));
       parts.permission.announce(granted);
-      return parts.entrance.release(admitted.released);
+      await parts.entrance.release(admitted.released);
+      if (end !== undefined) throw end.error;
+      return;
     case 'key_reused': {
       const line = lines.find(({ index }) => index === admitted.index)?.line ?? 0;
       const detail = `line ${line}: its key belongs to another job of the batch`;
@@ -212,29 +225,3 @@ async function admitChunk(
 }
 
 const NONE: ReadonlySet<string> = new Set();
-
-/** Charges what is new; what is known was charged when it came first. */
-async function grantAll(
-  permission: Permission,
-  lines: readonly JudgedLine[],
-  { known, refused }: { known: ReadonlySet<string>; refused: Refusals },
-): Promise<{ jobs: BatchJob[]; granted: Granted[] }> {
-  const fresh = lines.filter(({ candidate }) => !known.has(candidate.job.id));
-  const answers = await permission.grant(fresh.map(({ candidate }) => candidate));
-  const granted = answers.filter((one): one is Granted => !(one instanceof AppError));
-  const jobOf = new Map(granted.map(({ job }) => [job.id, job]));
-  try {
-    answers.forEach((one, at) => {
-      if (one instanceof AppError) refused.add(atLine(one, fresh[at]?.line ?? 0));
-    });
-  } catch (error) {
-    permission.withdraw(granted);
-    throw error;
-  }
-  const jobs = lines.flatMap(({ candidate, index, key, digest }) => {
-    const { id } = candidate.job;
-    const job = known.has(id) ? candidate.job : jobOf.get(id);
-    return job === undefined ? [] : [{ ...job, index, key, digest }];
-  });
-  return { jobs, granted };
-}

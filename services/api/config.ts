@@ -1,12 +1,13 @@
 /** What of the settings the API uses, and the key that callers must send. */
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
 import { type Settings, SettingsError } from '../../shared/config/settings.ts';
+import { keptSecret } from '../../shared/kept-secret.ts';
 
 const KEY_FILE = 'key';
-const MIN_KEY_LENGTH = 32;
+/** No shorter than the operator's own has to be. */
+const KEPT = /^.{32,}$/;
 
 /** Where a generated key is kept: the command line finds it there too. */
 export const keyFile = (dataDir: string): string => path.join(dataDir, KEY_FILE);
@@ -35,24 +36,8 @@ export function resolveKey({ devKey, host, dataDir }: Settings): ApiKey {
     ]);
   }
   const file = keyFile(dataDir);
-  const kept = readKey(file);
-  if (kept.length >= MIN_KEY_LENGTH) return { key: kept, file };
-  const key = `cfd_${randomBytes(32).toString('base64url')}`;
-  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
-  // Whole or not at all: a crash leaves no half a key.
-  const fresh = `${file}.${process.pid}`;
-  writeFileSync(fresh, `${key}\n`, { mode: 0o600 });
-  renameSync(fresh, file);
-  return { key, file };
-}
-
-function readKey(file: string): string {
-  try {
-    return readFileSync(file, 'utf8').trim();
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return '';
-    throw error;
-  }
+  const make = (): string => `cfd_${randomBytes(32).toString('base64url')}`;
+  return { key: keptSecret(file, KEPT, make), file };
 }
 
 /** Where a server that listens there is reached; an IPv6 address stands in brackets. */

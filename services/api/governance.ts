@@ -6,6 +6,7 @@ import { keys } from '../../shared/queue/keys.ts';
 import { createSeal, createSigner } from '../../shared/queue/signature.ts';
 import type { ApiParts } from './api-parts.ts';
 import { createApprovals, type ResolveEdited } from './approvals/decide.ts';
+import type { Expired } from './approvals/expire.ts';
 import { createParking, type Notify } from './approvals/park.ts';
 import { type Audit, createAudit } from './audit.ts';
 import type { Blobs } from './blobs.ts';
@@ -46,6 +47,8 @@ export async function startGovernance({ settings, lifecycle, log }: ApiParts, ma
   lifecycle.own('policy', store, () => store.stop());
   audit = await startAudit({ settings, lifecycle, log }, redis, store);
   const onAct = audit.act;
+  const onExpired = ({ approval, ...detail }: Expired): void =>
+    onAct({ actor: null, act: 'approval.expire', subject: approval, detail });
 
   const policy = createPolicy({
     redis,
@@ -69,10 +72,11 @@ export async function startGovernance({ settings, lifecycle, log }: ApiParts, ma
     sign,
     mayApprove: (caller, approvers) => mayApprove(store.current.policy, approvers, caller),
     onAct,
+    onExpired,
     log,
   });
   const seal = createSeal(signingKeys);
-  return { policy, store, resolveWith, permission, parking, approvals, onAct, seal };
+  return { policy, store, resolveWith, permission, parking, approvals, onAct, onExpired, seal };
 }
 
 async function startAudit(

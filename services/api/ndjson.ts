@@ -69,9 +69,20 @@ async function* unlessSilent(body: Readable): AsyncGenerator<Buffer> {
       yield chunk;
       askedAtMs = Date.now();
     }
+  } catch (error) {
+    throw cutOff(error) ?? error;
   } finally {
     clearInterval(watch);
     // What was not asked for is let by: unread, it would stand before the connection's next request.
     body.resume();
   }
+}
+
+const CUT_OFF = ['ECONNRESET', 'ERR_STREAM_PREMATURE_CLOSE'];
+
+/** A client that leaves in the middle of its body is no failure of ours. */
+function cutOff(error: unknown): AppError | undefined {
+  if (!CUT_OFF.includes((error as NodeJS.ErrnoException).code ?? '')) return undefined;
+  const detail = 'the connection ended before the body did';
+  return new AppError('REQUEST_TIMEOUT', { cause: error, detail });
 }

@@ -63,7 +63,9 @@ export function createPermission(parts: PermissionParts): Permission {
     reserved: Reserved,
   ): Promise<Granted> => {
     const { holds, recorded, approval: demand } = reserved;
-    const { caller, args: request, batch } = call;
+    const { caller, args, batch } = call;
+    // As the policy left it: an edit that began with what was sent would lift what rules hold the job to.
+    const request = judged.judgement.resolved?.request ?? args;
     const { revision } = judged.document;
     const approval =
       demand &&
@@ -75,6 +77,11 @@ export function createPermission(parts: PermissionParts): Permission {
       expiresAtMs: job.expiresAtMs,
     });
     return { job: { ...job, holds: recorded, approval, signature }, holds };
+  };
+
+  const withdraw = (charged: readonly Pick<Reserved, 'holds'>[]): void => {
+    const holds = charged.flatMap((one) => one.holds);
+    if (holds.length > 0) void policy.release(holds);
   };
 
   return {
@@ -90,12 +97,16 @@ export function createPermission(parts: PermissionParts): Permission {
     },
     async grant(candidates) {
       const reserved = await policy.reserve(candidates.map(({ judged }) => judged));
-      return Promise.all(
-        candidates.map((candidate, index) => {
-          const one = reserved[index] as Reserved | AppError;
-          return one instanceof AppError ? one : grantOne(candidate, one);
-        }),
-      );
+      const granting = candidates.map((candidate, index) => {
+        const one = reserved[index] as Reserved | AppError;
+        return one instanceof AppError ? one : grantOne(candidate, one);
+      });
+      try {
+        return await Promise.all(granting);
+      } catch (error) {
+        withdraw(reserved.flatMap((one) => (one instanceof AppError ? [] : one)));
+        throw error;
+      }
     },
     largestBatch: (caller) => largestBatch(policy.document, caller, Date.now()) ?? Infinity,
     batchTooLarge(most) {
@@ -106,10 +117,7 @@ export function createPermission(parts: PermissionParts): Permission {
         revision,
       });
     },
-    withdraw(granted) {
-      const holds = granted.flatMap((one) => one.holds);
-      if (holds.length > 0) void policy.release(holds);
-    },
+    withdraw,
     announce(granted) {
       const ids = granted.flatMap(({ job }) => (job.approval ? [job.approval.id] : []));
       if (ids.length > 0) void parking.announce(ids);

@@ -16,6 +16,8 @@ import type { Metrics } from '../../shared/metrics.ts';
 import { seconds } from '../../shared/metrics.ts';
 import { type Authenticate, requireScope } from './auth.ts';
 import { problemOf, requestInvalid, sendError } from './http-error.ts';
+import { isTooDeep, tooDeep } from './json-depth.ts';
+import { endWithKey } from './key-watch.ts';
 import type { Call } from './policy/call.ts';
 import type { Server } from './routes/server-types.ts';
 
@@ -94,12 +96,14 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
     if (isPublic) return;
     const { authorization, 'cofferdam-session': session } = request.headers;
     request.caller = await options.authenticate(authorization, session);
+    endWithKey(reply, () => options.authenticate(authorization));
     if (scope !== undefined) requireScope(request.caller, scope);
   });
   server.addHook('preHandler', async (request) => {
     const { tool } = request.routeOptions.config;
     if (tool === undefined || request.caller === null) return;
-    const args = { ...(request.params as object), ...(request.query as object) };
+    // The path stands above the query: `?id=` must not be what rules see instead of the id that is used.
+    const args = { ...(request.query as object), ...(request.params as object) };
     await options.decide({ tool, caller: request.caller, args, nowMs: Date.now() });
   });
   // A connection kept alive past the answer that was under way would hold up the stop.
@@ -140,8 +144,12 @@ function readJsonBodies(server: Server): void {
     (request, body: Buffer, done) => {
       // Clients name the type also where there is nothing to send.
       if (body.length === 0 && request.method === 'DELETE') return done(null);
-      if (isUtf8(body)) return parse(request, body.toString('utf8'), done);
-      done(new AppError('BODY_NOT_JSON', { detail: 'expected UTF-8, came other bytes' }));
+      if (!isUtf8(body)) {
+        return done(new AppError('BODY_NOT_JSON', { detail: 'expected UTF-8, came other bytes' }));
+      }
+      parse(request, body.toString('utf8'), (error, value) =>
+        !error && isTooDeep(value) ? done(tooDeep()) : done(error, value),
+      );
     },
   );
 }

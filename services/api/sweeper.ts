@@ -13,7 +13,7 @@ import { type JobRecord, readRecords, turnOf } from '../../shared/queue/job-reco
 import { keys } from '../../shared/queue/keys.ts';
 import { type Coming, correctTurns, rebaseLanes } from '../../shared/queue/rebase.ts';
 import { settleWithoutRun } from '../../shared/queue/settle-without-run.ts';
-import { expireApprovals } from './approvals/expire.ts';
+import { type ExpiryParts, expireApprovals } from './approvals/expire.ts';
 import type { Canceller } from './canceller.ts';
 
 const SWEEP_MS = 2_000;
@@ -32,9 +32,10 @@ export function createSweeper(options: {
   canceller: Canceller;
   /** Tells approvers of jobs that they were not told of; see approvals/park.ts. */
   announceForgotten?: () => Promise<void>;
+  onExpired?: ExpiryParts['onExpired'];
   log: Log;
 }): Sweeper {
-  const { redis, entrance, canceller, log } = options;
+  const { redis, entrance, canceller, onExpired, log } = options;
   let timer: NodeJS.Timeout | undefined;
   let underWay: Promise<void> | undefined;
   let coming: Coming = [];
@@ -83,7 +84,7 @@ export function createSweeper(options: {
   const sweep = async (): Promise<void> => {
     try {
       await enqueueForgotten();
-      await expireApprovals({ redis, entrance, log });
+      await expireApprovals({ redis, entrance, onExpired, log });
       await options.announceForgotten?.();
       await end(keys.open(), 'queued', { kind: 'expired' });
       await end(keys.running(), 'running', { kind: 'lost', cause: 'worker_lost' });

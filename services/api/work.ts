@@ -39,9 +39,9 @@ export async function startWork(parts: ApiParts, made: WorkParts) {
   const blobs = createBlobs({ redis, ttlMs, quotaOf });
   const rules = { limits, defaultImage, catalogue };
   const governance = await startGovernance(parts, { redis, entrance, blobs, callbacks, rules });
-  const { permission, parking } = governance;
+  const { permission, parking, onExpired } = governance;
   const { announceForgotten } = parking;
-  const sweeper = createSweeper({ redis, entrance, canceller, announceForgotten, log });
+  const sweeper = createSweeper({ redis, entrance, canceller, announceForgotten, onExpired, log });
   sweeper.start();
   lifecycle.own('sweeper', sweeper, () => sweeper.stop());
 

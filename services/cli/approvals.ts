@@ -169,6 +169,10 @@ Example:
     .description('end the job with the outcome `denied`')
     .argument('<id>', 'the id that `approvals list` shows')
     .requiredOption('--reason <text>', 'why; whoever asked reads it')
+    .addHelpText(
+      'after',
+      "\nExample:\n  cofferdam approvals deny apr_0123456789abcdef0123456789abcdef --reason 'use the smaller data set'",
+    )
     .action(async (id: string, body: { reason: string }) => {
       const path = `${pathOf(id)}/deny`;
       const asked = { method: 'POST', path, body, answer: approvalView } as const;

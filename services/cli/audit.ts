@@ -128,6 +128,12 @@ export function addAuditCommands(program: Command, connect: () => Connection): v
     .description('all records as JSON, one a line')
     .option('--after <when>', 'only those behind this date or position', placeOf)
     .option('--before <when>', 'only those before this date or position', placeOf)
+    .addHelpText(
+      'after',
+      `
+Example, what one key did:
+  cofferdam audit export --after 2026-07-01 | jq -c 'select(.entry.caller.grant == "0123456789abcdef")'`,
+    )
     .action(async (stretch: Stretch) => {
       for await (const record of records(connect(), stretch)) {
         const isFull = !process.stdout.write(`${JSON.stringify(record)}\n`);

@@ -47,6 +47,7 @@ export function addCallbackCommands(program: Command, connect: () => Connection)
     .description('send callbacks again that were given up')
     .argument('[ids...]', 'their ids')
     .option('--all', 'all that `callbacks dead` lists')
+    .addHelpText('after', '\nExample:\n  cofferdam callbacks replay cb_job_0123456789abcdef')
     .action(async (ids: string[], { all }: { all?: true }) => {
       if (ids.length > 0 === !!all) throw new ServerError('expected ids, or --all');
       const server = connect();

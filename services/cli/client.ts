@@ -79,11 +79,23 @@ async function send(
     throw lostConnection(url, cause);
   }
   if (response.ok) return response;
-  const problem = (await response.json().catch(() => ({}))) as Record<string, string | boolean>;
-  throw new ServerError(
-    `${problem.code ?? response.status}: ${problem.detail ?? response.statusText}. ${problem.remedy ?? ''}`,
-    { isRetryable: problem.retryable === true },
-  );
+  const problem = (await response.json().catch(() => ({}))) as Record<string, unknown>;
+  throw new ServerError(refusalText(response, problem), {
+    isRetryable: problem.retryable === true,
+  });
+}
+
+/** A refusal in one line. What a policy says has its advice in it; that for callers over HTTP is left out then. */
+export function refusalText(
+  { status, statusText }: Pick<Response, 'status' | 'statusText'>,
+  problem: Readonly<Record<string, unknown>>,
+): string {
+  const text = (name: string, or: string): string =>
+    typeof problem[name] === 'string' ? problem[name] : or;
+  const detail = text('detail', statusText);
+  const said = /[.!?]$/.test(detail) ? detail : `${detail}.`;
+  const remedy = problem.policy === undefined ? text('remedy', '') : '';
+  return `${text('code', String(status))}: ${said} ${remedy}`.trim();
 }
 
 function call(server: Connection, path: string, init: Call): Promise<Response> {
@@ -126,15 +138,12 @@ export async function waitFor(
   return result;
 }
 
-/** Submits a job and returns its result. `onAccepted` hears its id as soon as it is known. */
+/** Submits a job and returns its result. */
 export async function submitAndWait(
   server: Connection,
   request: JobRequestInput,
-  options: { signal?: AbortSignal; onAccepted?: (id: string) => void } = {},
 ): Promise<JobResult> {
-  const job = await submit(server, request, { waitSeconds: WAIT_SECONDS, ...options });
-  options.onAccepted?.(job.id);
-  return waitFor(server, job, options.signal);
+  return waitFor(server, await submit(server, request, { waitSeconds: WAIT_SECONDS }));
 }
 
 export async function cancelJob(server: Connection, id: string): Promise<void> {

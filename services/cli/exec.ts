@@ -14,7 +14,7 @@ import {
   fetchArtifact,
   ServerError,
   submit,
-  submitAndWait,
+  waitFor,
 } from './client.ts';
 import { followJob } from './follow.ts';
 import { listenForInterruption } from './interruption.ts';
@@ -46,6 +46,9 @@ export function exitCodeFor({
   return EXIT_NO_VERDICT;
 }
 
+const FORGED =
+  'not run: the worker knows no key that it was signed with (docs/signatures.md); tell whoever runs the server';
+
 /** Why there is no exit code of the program's own; undefined where there is one. */
 export function explain(outcome: Outcome | null): string | undefined {
   switch (outcome?.kind) {
@@ -69,10 +72,17 @@ export function explain(outcome: Outcome | null): string | undefined {
     case 'denied':
       return `denied by ${outcome.rule}: ${outcome.reason}`;
     case 'lost':
+      if (outcome.cause === 'spec_forged') return FORGED;
       return `lost by the platform (${outcome.cause}); the same command may work again`;
     default:
       return outcome satisfies never;
   }
+}
+
+/** What whoever waits for a job has to know: that nothing happens until somebody else says yes. */
+export function awaits({ id, state, approvalId }: JobResult): string | undefined {
+  if (state !== 'awaiting_approval') return undefined;
+  return `${id} waits for somebody's approval: \`cofferdam approvals show ${approvalId}\`, with a key that has policy:approve`;
 }
 
 const pairs = (texts: readonly string[] = [], what: string): Record<string, string> =>
@@ -98,7 +108,7 @@ function fileOf(text: string): NonNullable<JobRequestInput['files']>[number] {
   return { path: to, content: content.toString('base64'), encoding: 'base64' };
 }
 
-const wholeNumber = (text: string, what: string): number => {
+export const wholeNumber = (text: string, what: string): number => {
   if (!/^[1-9]\d{0,9}$/.test(text))
     throw new ServerError(`${what}: expected a whole number; came ${text}`);
   return Number(text);
@@ -136,7 +146,7 @@ interface Running {
   readonly server: Connection;
   readonly request: JobRequestInput;
   readonly signal: AbortSignal;
-  readonly onAccepted: (id: string) => void;
+  readonly onAccepted: (job: JobResult) => void;
 }
 
 /** Runs one command and returns the exit code for this process. */
@@ -148,8 +158,10 @@ export async function runExec(
   const request = requestOf(command, options);
   const interruption = listenForInterruption();
   let id: string | undefined;
-  const onAccepted = (accepted: string): void => {
-    id = accepted;
+  const onAccepted = (accepted: JobResult): void => {
+    id = accepted.id;
+    const awaited = awaits(accepted);
+    if (awaited !== undefined) process.stderr.write(`cofferdam: ${awaited}\n`);
   };
   const running: Running = { server, request, signal: interruption.signal, onAccepted };
   try {
@@ -171,8 +183,10 @@ const sayNotCancelled = (error: Error): void => {
   process.stderr.write(`cofferdam: the job may go on: ${error.message}\n`);
 };
 
-async function runQuietly({ server, request, ...options }: Running): Promise<JobResult> {
-  const result = await submitAndWait(server, request, options);
+async function runQuietly({ server, request, signal, onAccepted }: Running): Promise<JobResult> {
+  const job = await submit(server, request, { waitSeconds: SHORT_SECONDS, signal });
+  onAccepted(job);
+  const result = await waitFor(server, job, signal);
   process.stdout.write(`${JSON.stringify(result, null, 2)}\n`);
   return result;
 }
@@ -180,7 +194,7 @@ async function runQuietly({ server, request, ...options }: Running): Promise<Job
 async function runAloud({ server, request, signal, onAccepted }: Running): Promise<JobResult> {
   const printer = createPrinter();
   let result = await submit(server, request, { waitSeconds: SHORT_SECONDS, signal });
-  onAccepted(result.id);
+  onAccepted(result);
   if (result.state === 'done') await printer.whole(result);
   else result = await followJob(server, result.id, { sink: printer, signal });
   const why = explain(result.outcome);

@@ -16,6 +16,7 @@ interface CreateFlags {
   readonly name: string;
   readonly scope: readonly string[];
   readonly expires?: string;
+  readonly json?: true;
 }
 
 const UNIT_MS = { s: 1_000, m: 60_000, h: 3_600_000, d: 24 * 3_600_000 } as const;
@@ -74,14 +75,18 @@ export function addKeyCommands(program: Command, connect: () => Connection): voi
     .option('--expires <when>', 'when it ends: 30d, 12h, 15m, 90s from now, or a date', (text) =>
       expiryOf(text),
     )
+    .option('--json', 'print the key and what is known of it as JSON')
     .addHelpText(
       'after',
       `
 Example:
-  cofferdam keys create --tenant default --name agent:ci --scope exec:run --scope exec:read --expires 30d`,
+  cofferdam keys create --tenant default --name agent:ci --scope exec:run --scope exec:read --expires 30d
+
+Its holder gives it to the command line as COFFERDAM_DEV_KEY, to the API as \`Authorization: Bearer <key>\`.`,
     )
     .action(async (flags: CreateFlags) => {
       const made = await makeKey(connect(), flags);
+      if (flags.json) return void process.stdout.write(`${JSON.stringify(made, null, 2)}\n`);
       process.stderr.write(`id ${made.id}, ${stateOf(made, Date.now())}\n`);
       process.stdout.write(`${made.key}\n`);
     });

@@ -6,6 +6,8 @@ import { createPrinter } from './printer.ts';
 
 /** Without --follow: a job that is silent for so long has written what there is so far. */
 const SILENT_MS = 1_000;
+const AWAITED =
+  "cofferdam: the job waits for somebody's approval; `cofferdam approvals list` names it\n";
 
 export async function runLogs(
   server: Connection,
@@ -20,6 +22,10 @@ export async function runLogs(
       signal: enough.signal,
       sink: {
         ...printer,
+        state(event) {
+          printer.state(event);
+          if (event.state === 'awaiting_approval') process.stderr.write(AWAITED);
+        },
         async output(stream, bytes) {
           silence?.refresh();
           await printer.output(stream, bytes);

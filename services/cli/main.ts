@@ -87,8 +87,8 @@ Example:
   cofferdam exec --image python --file a.py --collect 'out/*' -- python3 a.py
 
 Exit codes: the program's own; 128+n when signal n ended it; 124 timed out; 137 out of memory;
-126, 127 could not be executed or found; 125 no verdict (lost, cancelled, expired); 130 ^C, which cancels the job;
-1 refused.`,
+126, 127 could not be executed or found; 125 no verdict (denied, lost, cancelled, expired); 130 ^C, which cancels the job;
+1 refused. A job that the policy wants approved is waited for, and says so.`,
   )
   .action(async (command: string[], options: ExecOptions) => {
     process.exitCode = await runExec(connectionFrom(process.env), command, options);

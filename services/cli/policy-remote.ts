@@ -5,6 +5,7 @@ import { type PolicyCheck, policyCheck } from '../../shared/contract/policy-chec
 import { type PolicyView, policyView } from '../../shared/contract/policy-view.ts';
 import { ask } from './ask.ts';
 import type { Connection } from './client.ts';
+import { wholeNumber } from './exec.ts';
 
 const EXIT_FAILED = 1;
 
@@ -46,12 +47,13 @@ export function showCheck(checked: PolicyCheck): string {
 /** What the tool would be called with: `--args` as it is, with the words and flags of a command on top. */
 export function argsOf(command: readonly string[], flags: CheckFlags): Record<string, unknown> {
   const given = flags.args === undefined ? {} : parseArgs(flags.args);
-  const limits = flags.memory === undefined ? {} : { memoryMb: Number(flags.memory) };
+  const limits =
+    flags.memory === undefined ? {} : { memoryMb: wholeNumber(flags.memory, '--memory') };
   return {
     ...given,
     ...(command.length > 0 ? { command } : {}),
     ...(flags.image === undefined ? {} : { image: flags.image }),
-    ...(flags.timeout === undefined ? {} : { timeoutMs: Number(flags.timeout) }),
+    ...(flags.timeout === undefined ? {} : { timeoutMs: wholeNumber(flags.timeout, '--timeout') }),
     ...(flags.memory === undefined ? {} : { limits: { ...asObject(given.limits), ...limits } }),
   };
 }

@@ -20,7 +20,10 @@ export interface Said {
 
 /** Throws an Error that holds every fault of the document. */
 export async function readPolicy(file: string): Promise<Policy> {
-  const loaded = loadPolicy(await readFile(file, 'utf8'));
+  const text = await readFile(file, 'utf8').catch((cause: Error) => {
+    throw new Error(`${file} cannot be read: ${cause.message}`, { cause });
+  });
+  const loaded = loadPolicy(text);
   if ('policy' in loaded) return loaded.policy;
   throw new Error(`${file} is not usable:\n${showFaults(loaded.faults)}`);
 }

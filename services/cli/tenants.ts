@@ -60,6 +60,10 @@ export function addTenantCommands(program: Command, connect: () => Connection): 
     .option('--max-open-jobs <n>', 'jobs waiting or running, at most', number)
     .option('--max-running-jobs <n>', 'jobs running at once, at most', number)
     .option('--max-blob-bytes <n>', 'bytes of its blobs together, at most', number)
+    .addHelpText(
+      'after',
+      '\nExample:\n  cofferdam tenants set research --weight 2 --max-running-jobs 4',
+    )
     .action(async (name: string, body: SetFlags) => {
       const path = pathOf(name);
       print([await ask(connect(), { method: 'PUT', path, body, answer: tenantView })], false);

@@ -4,15 +4,14 @@
  */
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
+import { tenantName } from '../contract/tenant.ts';
 
 export const DEFAULT_TENANT = 'default';
 
 const bound = z.int().positive();
 
 const tenantEntry = z.strictObject({
-  name: z
-    .string()
-    .regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'expected lower-case letters, digits, dashes'),
+  name: tenantName,
   keys: z
     .array(z.string().regex(/^[\x21-\x7e]{32,512}$/, 'expected 32 to 512 printable characters'))
     .default([]),

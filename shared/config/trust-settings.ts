@@ -4,20 +4,24 @@ import { type Setting, setting } from './setting.ts';
 
 const SECRET = /^[\x21-\x7e]{32,512}$/;
 
+/** `id:secret` */
+export const SIGNING_KEY = /^([a-z0-9-]{1,32}):([\x21-\x7e]{32,512})$/;
+
 /** `id:secret,id:secret`: the first signs, all are known. */
 const signingKeys = z
   .string()
   .transform((text) => text.split(',').map((one) => one.trim()))
   .refine(
-    (list) => list.every((one) => /^[a-z0-9-]{1,32}:[\x21-\x7e]{32,512}$/.test(one)),
+    (list) => list.every((one) => SIGNING_KEY.test(one)),
     'expected id:secret, several with commas between; each secret of 32 characters or more',
   )
-  .transform((list) =>
-    list.map((one) => {
-      const [id = '', ...secret] = one.split(':');
-      return { id, secret: secret.join(':') };
-    }),
-  );
+  .transform((list) => list.map(signingKeyOf));
+
+/** Of text that SIGNING_KEY matches. */
+export function signingKeyOf(text: string): SigningKey {
+  const [, id = '', secret = ''] = text.match(SIGNING_KEY) ?? [];
+  return { id, secret };
+}
 
 const names = z
   .string()

@@ -3,6 +3,7 @@ import type { Redis } from 'ioredis';
 import type { NewJob, Share } from './admit.ts';
 import { encodeApproval, PARK } from './approval-record.ts';
 import { type Entry, entriesOf, FAIR_SHARE } from './fair-share.ts';
+import { KEEP_PLACES } from './holds.ts';
 import { keys, PREFIX } from './keys.ts';
 import { RELEASE } from './release.ts';
 import { defineScript } from './script.ts';
@@ -13,13 +14,17 @@ export interface BatchJob extends NewJob {
   readonly key: string | null;
   /** What must be the same when it is sent again. */
   readonly digest: string;
+  /** '' of one that is there already, and is never made anew: nobody granted it this time. */
+  readonly spec: string;
 }
 
 export type BatchAdmitted =
   | {
       readonly kind: 'accepted';
-      /** How many are new; the others were there. */
+      /** How many are new. */
       readonly added: number;
+      /** Where in the call the others stood, which were there. */
+      readonly known: readonly number[];
       readonly released: readonly Entry[];
     }
   /** Its key belongs to another job: nothing of this call was accepted. */
@@ -29,19 +34,24 @@ export type BatchAdmitted =
 const FIELDS_OF_A_JOB = 15;
 
 /* KEYS batch, its jobs, open, tenants open, open batches */
-const ADMIT_BATCH = defineScript(`${FAIR_SHARE}${RELEASE}${PARK}
+const ADMIT_BATCH = defineScript(`${FAIR_SHARE}${RELEASE}${PARK}${KEEP_PLACES}
   local batch, tenant, now, max, most = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])
   local cost, cap, prefix, first, width = ARGV[6], ARGV[7], ARGV[8], 9, ${FIELDS_OF_A_JOB}
   local known = redis.call('HMGET', KEYS[1], 'sealed', 'stopping', 'total')
-  local fresh, seen = {}, {}
+  local fresh, seen, there = {}, {}, {}
   for at = first, #ARGV, width do
     local id = ARGV[at]
     local digest = seen[id] or redis.call('HGET', prefix .. ':job:' .. id, 'digest')
-    if not digest then
+    if not digest and ARGV[at + 4] == '' then
+      -- It was there when it was looked for, and has been forgotten since.
+      there[#there + 1] = (at - first) / width
+    elseif not digest then
       seen[id] = ARGV[at + 1]
       fresh[#fresh + 1] = at
     elseif digest ~= ARGV[at + 1] then
       return {'key_reused', ARGV[at + 2]}
+    else
+      there[#there + 1] = (at - first) / width
     end
   end
   if #fresh > 0 then
@@ -63,7 +73,10 @@ const ADMIT_BATCH = defineScript(`${FAIR_SHARE}${RELEASE}${PARK}
     if cap ~= '' then redis.call('HSET', job, 'cap', cap) end
     if ARGV[at + 12] ~= '' then redis.call('HSET', job, 'signature', ARGV[at + 12]) end
     if ARGV[at + 13] ~= '' then redis.call('HSET', job, 'callback', ARGV[at + 13]) end
-    if ARGV[at + 14] ~= '' then redis.call('HSET', job, 'holds', ARGV[at + 14]) end
+    if ARGV[at + 14] ~= '' then
+      redis.call('HSET', job, 'holds', ARGV[at + 14])
+      keep_places(prefix, ARGV[at + 14])
+    end
     if ARGV[at + 11] ~= '' then park(prefix, job, tenant, ARGV[at + 11]) end
     redis.call('ZADD', KEYS[3], ARGV[at + 8], id)
     redis.call('RPUSH', KEYS[2], id)
@@ -71,7 +84,7 @@ const ADMIT_BATCH = defineScript(`${FAIR_SHARE}${RELEASE}${PARK}
   end
   -- Jobs that were there already are the sign of an upload that is sent again.
   redis.call('ZADD', KEYS[5], 'XX', now, batch)
-  local answer = {'accepted', added}
+  local answer = {'accepted', added, table.concat(there, ' ')}
   if added > 0 then
     redis.call('HINCRBY', KEYS[1], 'total', added)
     redis.call('HINCRBY', KEYS[4], tenant, added)
@@ -92,7 +105,7 @@ export async function admitBatchJobs(
   },
 ): Promise<BatchAdmitted> {
   const { batch, tenant, share } = upload;
-  const [kind, first, ...released] = (await ADMIT_BATCH.run(
+  const [kind, first, known, ...released] = (await ADMIT_BATCH.run(
     redis,
     [keys.batch(batch), keys.batchJobs(batch), keys.open(), keys.tenantsOpen(), keys.openBatches()],
     [
@@ -106,10 +119,15 @@ export async function admitBatchJobs(
       PREFIX,
       ...upload.jobs.flatMap((job) => fieldsOfJob(job, tenant)),
     ],
-  )) as [BatchAdmitted['kind'], number | string | undefined, ...(string | number)[]];
+  )) as [BatchAdmitted['kind'], number | string | undefined, string?, ...(string | number)[]];
   switch (kind) {
     case 'accepted':
-      return { kind, added: Number(first), released: entriesOf(released) };
+      return {
+        kind,
+        added: Number(first),
+        known: known ? known.split(' ').map(Number) : [],
+        released: entriesOf(released),
+      };
     case 'key_reused':
       return { kind, index: Number(first) };
     default:

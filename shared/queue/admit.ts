@@ -3,6 +3,7 @@ import type { Redis } from 'ioredis';
 import type { Lane } from '../contract/lane.ts';
 import { encodeApproval, type NewApproval, PARK } from './approval-record.ts';
 import { FAIR_SHARE } from './fair-share.ts';
+import { KEEP_PLACES } from './holds.ts';
 import { keys, PREFIX } from './keys.ts';
 import { defineScript } from './script.ts';
 
@@ -77,7 +78,7 @@ export async function findRepeated(
 }
 
 /* KEYS job, open, unqueued, tenant jobs, idempotency (or the job again, when there is none), tenants open, lane */
-const ADMIT = defineScript(`${FAIR_SHARE}${PARK}
+const ADMIT = defineScript(`${FAIR_SHARE}${PARK}${KEEP_PLACES}
   local id, tenant, spec, accepted, expires = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
   local body, ttl, max = ARGV[6], ARGV[7], tonumber(ARGV[8])
   if body ~= '' then
@@ -102,7 +103,10 @@ const ADMIT = defineScript(`${FAIR_SHARE}${PARK}
   if ARGV[19] ~= '' then redis.call('HSET', KEYS[1], 'cap', ARGV[19]) end
   if ARGV[22] ~= '' then redis.call('HSET', KEYS[1], 'callback', ARGV[22]) end
   if ARGV[23] ~= '' then redis.call('HSET', KEYS[1], 'signature', ARGV[23]) end
-  if ARGV[24] ~= '' then redis.call('HSET', KEYS[1], 'holds', ARGV[24]) end
+  if ARGV[24] ~= '' then
+    redis.call('HSET', KEYS[1], 'holds', ARGV[24])
+    keep_places(ARGV[21], ARGV[24])
+  end
   redis.call('ZADD', KEYS[2], expires, id)
   redis.call('ZADD', KEYS[4], accepted, id)
   redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', ARGV[15])

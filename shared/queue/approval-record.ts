@@ -14,16 +14,11 @@
 import type { Redis } from 'ioredis';
 import { z } from 'zod';
 import { approvalState, decision } from '../contract/approval.ts';
+import { jsonOf } from './json-field.ts';
 import { keys } from './keys.ts';
 
 /** How long an approval can be looked at after its end. */
 export const KEPT_MS = 7 * 24 * 3_600_000;
-
-const jsonOf = <S extends z.ZodType>(schema: S) =>
-  z
-    .string()
-    .transform((text) => JSON.parse(text) as unknown)
-    .pipe(schema);
 
 const number = z.coerce.number();
 const texts = jsonOf(z.array(z.string()));

@@ -64,6 +64,8 @@ export async function readAudit(
     most,
   }: { after?: string | undefined; before?: string | undefined; most: number },
 ): Promise<AuditRecord[]> {
+  // Redis takes it for a fault to be asked what lies before the first of all places.
+  if (before !== undefined && /^0+-0+$/.test(before)) return [];
   const from = after === undefined ? '-' : `(${after}`;
   const to = before === undefined ? '+' : `(${before}`;
   return (await redis.xrange(keys.audit(), from, to, 'COUNT', most)).map(recordOf);

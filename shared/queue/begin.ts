@@ -33,7 +33,8 @@ const BEGIN = defineScript(`${FAIR_SHARE}${TAKE_TURNS}
     if redis.call('EXISTS', KEYS[5]) == 1 then answer[3] = redis.call('HGET', KEYS[5], 'reason') or '' end
     return answer
   end
-  local known = redis.call('HMGET', KEYS[1], 'state', 'beganBy', 'tenant', 'batch', 'lane', 'cap', 'starts', 'expiresAt')
+  local known = redis.call('HMGET', KEYS[1], 'state', 'beganBy', 'tenant', 'batch', 'lane', 'cap', 'starts', 'expiresAt',
+    'holds', 'budgetMs')
   local state, tenant, batch, cap = known[1], known[3], known[4], tonumber(known[6])
   if not state or state == 'done' or state == 'awaiting_approval' then return {'not_wanted'} end
   -- The same call once more: its answer was lost with a connection, not its effect.
@@ -57,8 +58,8 @@ const BEGIN = defineScript(`${FAIR_SHARE}${TAKE_TURNS}
       redis.call('RPUSH', prefix .. ':tenant:' .. tenant .. ':parked', id)
       return {'parked'}
     end
-    local holds = redis.call('HGET', KEYS[1], 'holds')
-    local full = holds and take_turns(prefix, holds, now, now + tonumber(redis.call('HGET', KEYS[1], 'budgetMs')))
+    local holds = known[9]
+    local full = holds and take_turns(prefix, holds, now, now + tonumber(known[10]))
     if full then
       redis.call('RPUSH', full .. '${LINE}', id)
       return {'parked'}
@@ -69,7 +70,7 @@ const BEGIN = defineScript(`${FAIR_SHARE}${TAKE_TURNS}
   redis.call('HSET', KEYS[1], 'state', 'running', 'starts', starts + 1, 'takenAt', now, 'worker', worker,
     'beganBy', ARGV[5])
   redis.call('HINCRBY', KEYS[1], 'fence', 1)
-  redis.call('ZADD', KEYS[2], now + tonumber(redis.call('HGET', KEYS[1], 'budgetMs')), id)
+  redis.call('ZADD', KEYS[2], now + tonumber(known[10]), id)
   return started()
 `);
 

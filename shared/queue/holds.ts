@@ -2,7 +2,8 @@
  * What a job holds of the policy's limits, and how it is given back. A hold is one charge that reserve.ts made: a place
  * under a bound of concurrency, or an amount in a window. Whoever reserved and then admits nothing gives all of it back;
  * at a job's end its places come back and its meters are corrected from the most it could use to what it used. Calls and
- * jobs that were made stay counted.
+ * jobs that were made stay counted. A place is reserved for a minute only, and kept for longer by the script that admits
+ * its job: what a process reserved that died before that comes back soon.
  */
 import type { Redis } from 'ioredis';
 import { PREFIX } from './keys.ts';
@@ -19,8 +20,9 @@ export interface Hold {
   /** For `turn`: how many places there are. */
   readonly amount: number;
   readonly meter: string;
-  /** For a bucket. */
+  /** Of a bucket; of a place, how long at most it is held once its job is admitted. */
   readonly windowMs: number;
+  /** Of a bucket. */
   readonly burst: number;
 }
 
@@ -82,6 +84,19 @@ export const RETURN_HOLDS = `
         for n = 1, amount do redis.call('ZREM', key, at .. ':' .. n) end
       elseif used then
         give_back(key, kind, at, amount - (used[meter] or 0), hold[6], hold[7])
+      end
+    end
+  end
+`;
+
+/** Lua, to stand in a script that admits: the places of a job are its own from here on. */
+export const KEEP_PLACES = `
+  local function keep_places(prefix, text)
+    for _, hold in ipairs(cjson.decode(text)) do
+      if hold[1] == 'place' then
+        local key, at = prefix .. ':limit:' .. hold[2], redis.call('TIME')
+        redis.call('ZADD', key, at[1] * 1000 + hold[6], hold[3])
+        redis.call('PEXPIREAT', key, redis.call('ZRANGE', key, -1, -1, 'WITHSCORES')[2])
       end
     end
   end

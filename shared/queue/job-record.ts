@@ -23,13 +23,8 @@ import { z } from 'zod';
 import { LANES } from '../contract/lane.ts';
 import { jobState, outcome } from '../contract/result.ts';
 import type { Entry } from './fair-share.ts';
+import { jsonOf } from './json-field.ts';
 import { keys } from './keys.ts';
-
-const jsonOf = <S extends z.ZodType>(schema: S) =>
-  z
-    .string()
-    .transform((text) => JSON.parse(text) as unknown)
-    .pipe(schema);
 
 const number = z.coerce.number();
 

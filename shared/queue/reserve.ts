@@ -7,8 +7,8 @@
  *   Exact for a caller with an even rate; for others it may err by what it assumes, that the earlier window was even.
  * - `fixed`: a sum for each window since 1970, nothing else.
  * - `token_bucket`: holds `burst` tokens, filled at max a window.
- * - places of concurrency: a set of holders by when each is void at the latest, so that what a process that died had
- *   taken comes back by itself.
+ * - places of concurrency: a set of holders by when each is void at the latest, so that what nobody gives back comes
+ *   back by itself.
  *
  * A counter's key has its algorithm and window: it survives a reload as long as these stay. A limit in shadow counts in
  * a key of its own and stops nobody.
@@ -18,6 +18,9 @@ import type { Redis } from 'ioredis';
 import type { Hold, HoldKind } from './holds.ts';
 import { PREFIX } from './keys.ts';
 import { CHARGE } from './reserve-script.ts';
+
+/** How long a place is held for a job that is not admitted yet: see holds.ts. */
+const PLACE_RESERVED_MS = 60_000;
 
 /** Up to here a sliding window of calls is a log of them. */
 export const EXACT_MAX = 1_000;
@@ -78,6 +81,8 @@ interface Sent {
   readonly windowMs: number;
   readonly burst: number;
   readonly forMs: number;
+  /** Of a place: for how long once its job is admitted. */
+  readonly heldMs: number;
   readonly at: string;
   readonly meter: string;
   /** Whether a call that does not fit here is refused. */
@@ -96,6 +101,7 @@ function sentOf(charge: Charge, member: string): Sent {
   const kind = kindOf(charge);
   const isWindow = charge.kind === 'window';
   const windowMs = isWindow ? charge.windowMs : 0;
+  const heldMs = isWindow ? 0 : Math.max(0, charge.untilMs - Date.now());
   const mark = charge.isShadow ? 'shadow:' : '';
   return {
     kind,
@@ -103,8 +109,9 @@ function sentOf(charge: Charge, member: string): Sent {
     max: charge.max,
     amount: isWindow ? charge.amount : 1,
     windowMs,
+    heldMs,
     burst: isWindow ? charge.burst : 0,
-    forMs: isWindow ? 0 : Math.max(0, charge.untilMs - Date.now()),
+    forMs: isWindow ? 0 : Math.min(PLACE_RESERVED_MS, heldMs),
     at: member,
     meter: isWindow ? charge.meter : '',
     hard: !charge.isShadow && charge.onExceed !== 'require_approval',
@@ -154,7 +161,7 @@ export async function reserve(
 /** The hold of one charge, where it was charged. */
 function holdOf(sent: Sent, [verdict, , , slot]: RawCounted): Hold[] {
   if (VERDICTS[verdict] !== 'fits') return [];
-  const { kind, counter, at, max, amount, meter, windowMs, burst } = sent;
+  const { kind, counter, at, max, amount, meter, windowMs, heldMs, burst } = sent;
   const isSum = kind === 'weighted' || kind === 'fixed';
   return [
     {
@@ -163,7 +170,7 @@ function holdOf(sent: Sent, [verdict, , , slot]: RawCounted): Hold[] {
       at: isSum ? String(slot) : at,
       amount: kind === 'turn' ? max : amount,
       meter,
-      windowMs,
+      windowMs: kind === 'place' ? heldMs : windowMs,
       burst,
     },
   ];

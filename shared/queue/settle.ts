@@ -48,7 +48,7 @@ export interface Settled {
 const SETTLE =
   defineScript(`${FAIR_SHARE}${RELEASE}${DUE_CALLBACK}${END_APPROVAL}${RETURN_HOLDS}${RELEASE_WAITING}
   local known = redis.call('HMGET', KEYS[1], 'state', 'fence', 'replyTo', 'tenant', 'batch', 'lane', 'out', 'index',
-    'key')
+    'key', 'callback', 'holds')
   local state, tenant, batch = known[1], known[4], known[5]
   if not state then return {'unknown'} end
   if state == 'done' then return {'already_done'} end
@@ -68,7 +68,7 @@ const SETTLE =
   redis.call('ZREM', KEYS[6], id)
   count_down(KEYS[9], tenant)
   if state == 'running' then count_down(KEYS[10], tenant) end
-  local callback = redis.call('HGET', KEYS[1], 'callback')
+  local callback, holds = known[10], known[11]
   if callback then
     local about = {type = 'job.done', subject = id, tenant = tenant, at = ARGV[6], outcome = ARGV[5]}
     due_callback(prefix, about, callback)
@@ -78,7 +78,6 @@ const SETTLE =
   end
 
   local answer = {'settled'}
-  local holds = redis.call('HGET', KEYS[1], 'holds')
   if holds then
     redis.call('HDEL', KEYS[1], 'holds')
     return_holds(prefix, holds, cjson.decode(ARGV[14]), function(key, places)

@@ -41,6 +41,14 @@ describe('the arguments of a call', () => {
     });
   });
 
+  it('of a dry run are shown without what may be secret of the job that it asks about', () => {
+    const asked = { tool: 'exec', args: { command: ['x'], env: { TOKEN: 'hush' }, stdin: 'hush' } };
+    expect(shownArguments(asked, 'redacted', [])).toEqual({
+      tool: 'exec',
+      args: { command: ['x'], env: { TOKEN: '[withheld]' }, stdin: '[withheld]' },
+    });
+  });
+
   it('are shown as they came where it wants them full, unless they are long', () => {
     expect(shownArguments(args, 'full', redactions)).toEqual(args);
     const long = { command: ['x'.repeat(20_000)] };

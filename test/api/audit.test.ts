@@ -214,6 +214,13 @@ describe('the chains', () => {
     expect(await verified()).toMatchObject({ chains: 0, unchained: 1, breaks: [] });
   });
 
+  it('of an act is there whatever the policy says, for it may be what turned the chain off', async () => {
+    const { audit } = await anAudit({ chain: false });
+    audit.act({ actor: null, act: 'policy.put', subject: 'r2', detail: {} });
+    await audit.stop();
+    expect(await verified()).toMatchObject({ chains: 1, unchained: 0, breaks: [] });
+  });
+
   it('hold when the oldest records are dropped, which they say themselves', async () => {
     const { audit } = await anAudit({}, 20);
     for (let at = 0; at < 50; at++) audit.decisions([decided()]);

@@ -10,6 +10,7 @@ import { BATCH_WINDOW } from '../../shared/queue/options.ts';
 import { prioritizedKey } from '../../shared/queue/queue-age.ts';
 import { eventually, startRedis, type TestRedis } from '../shared/queue/redis.ts';
 import { type BatchPartsOptions, commands, createBatchParts, linesOf } from './batch-parts.ts';
+import { allowing } from './policy/documents.ts';
 
 let server: TestRedis;
 let redis: Redis;
@@ -198,6 +199,33 @@ describe('a job that is refused', () => {
     const lines = linesOf([...commands(3), {}]);
     expect(await refusalOf(parts.upload(lines, { isWhole: true }))).toMatchObject({ line: 4 });
     expect(await redis.keys('*')).toEqual([]);
+  });
+
+  it('by a limit leaves what was let through before it, so that sending it again gets on', async () => {
+    const rate_limit = { max: 4, window: 2, per: 'grant', algorithm: 'fixed' };
+    await withParts({ policy: allowing({ rate_limit }) });
+    const lines = linesOf(commands(10));
+    const refusals: AppError[] = [];
+    const again = async (): Promise<boolean> => {
+      const error = await parts.upload(lines, KEY).then(
+        () => undefined,
+        (one: unknown) => one as AppError,
+      );
+      if (error !== undefined) refusals.push(error);
+      return error === undefined;
+    };
+    await eventually('all of it', again, 20_000);
+    expect(new Set(refusals.map(({ code }) => code))).toEqual(new Set(['LIMIT_EXCEEDED']));
+    expect(refusals[0]?.line).toBe(5);
+    expect(await redis.zcard(keys.open())).toBe(10);
+    expect((await batchIds()).length).toBe(1);
+  });
+
+  it('by a limit lets nothing of a whole upload in', async () => {
+    await withParts({ policy: allowing({ rate_limit: { max: 2, window: 60, per: 'grant' } }) });
+    const upload = parts.upload(linesOf(commands(3)), { isWhole: true, ...KEY });
+    expect(await refusalOf(upload)).toMatchObject({ code: 'LIMIT_EXCEEDED', line: 3 });
+    expect(await redis.zcard(keys.open())).toBe(0);
   });
 
   it('for want of room ends the upload, also where refused jobs are left out', async () => {

@@ -192,6 +192,21 @@ describe('a client', () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
+  it.each(['ECONNRESET', 'ERR_STREAM_PREMATURE_CLOSE'])(
+    'that leaves in the middle is refused, and is no failure of the server: %s',
+    async (code) => {
+      const body = new Readable({ read: () => {} });
+      const lines = readLines(body, PLENTY);
+      body.push('1\n2');
+      await lines.next();
+      body.destroy(Object.assign(new Error('aborted'), { code }));
+      await expect(lines.next()).rejects.toMatchObject({
+        code: 'REQUEST_TIMEOUT',
+        message: 'the connection ended before the body did',
+      });
+    },
+  );
+
   it('that breaks off ends the lines with its error', async () => {
     const body = new Readable({ read: () => {} });
     const lines = readLines(body, PLENTY);

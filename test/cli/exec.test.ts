@@ -2,10 +2,10 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { connectionFrom, ServerError } from '../../services/cli/client.ts';
-import { exitCodeFor, explain, requestOf } from '../../services/cli/exec.ts';
+import { connectionFrom, refusalText, ServerError } from '../../services/cli/client.ts';
+import { awaits, exitCodeFor, explain, requestOf } from '../../services/cli/exec.ts';
 import { jobRequest } from '../../shared/contract/request.ts';
-import { exitCodeOf, type Outcome } from '../../shared/contract/result.ts';
+import { exitCodeOf, type JobResult, type Outcome } from '../../shared/contract/result.ts';
 import { everyOutcome } from '../shared/contract/outcomes.ts';
 
 let folder: string;
@@ -122,6 +122,40 @@ describe('why a job has no exit code of its own', () => {
     ],
   ])('of %o is %j', (outcome, why) => {
     expect(explain(outcome)).toBe(why);
+  });
+
+  it('promises nothing of another try where the signature does not hold', () => {
+    const why = explain({ kind: 'lost', cause: 'spec_forged' });
+    expect(why).toContain('docs/signatures.md');
+    expect(why).not.toContain('may work again');
+  });
+});
+
+describe('a job that waits for an approval', () => {
+  const job = { id: 'job_1', state: 'awaiting_approval', approvalId: 'apr_2' } as JobResult;
+
+  it('is said to, with the command that shows it', () => {
+    expect(awaits(job)).toMatch(/^job_1 waits .*`cofferdam approvals show apr_2`/);
+    expect(awaits({ ...job, state: 'queued' })).toBeUndefined();
+  });
+});
+
+describe('a refusal', () => {
+  const response = { status: 403, statusText: 'Forbidden' };
+  const problem = { code: 'POLICY_DENIED', detail: 'exec is denied: No.', remedy: 'Change it.' };
+
+  it('is its code, its detail as a sentence, and what to do', () => {
+    expect(refusalText(response, problem)).toBe('POLICY_DENIED: exec is denied: No. Change it.');
+    expect(refusalText(response, { ...problem, detail: 'name: no' })).toBe(
+      'POLICY_DENIED: name: no. Change it.',
+    );
+    expect(refusalText(response, {})).toBe('403: Forbidden.');
+  });
+
+  it('of a policy says no more than the policy does', () => {
+    expect(refusalText(response, { ...problem, policy: {} })).toBe(
+      'POLICY_DENIED: exec is denied: No.',
+    );
   });
 });
 

@@ -36,6 +36,9 @@ describe('policy check', () => {
       limits: { cpus: 2, memoryMb: 64 },
     });
     expect(() => argsOf([], { tool: 'exec', args: '[1]' })).toThrow(/expected a JSON object/);
+    expect(() => argsOf(['x'], { tool: 'exec', timeout: '5s' })).toThrow(
+      '--timeout: expected a whole number; came 5s',
+    );
   });
 });
 

@@ -26,6 +26,10 @@ describe('cofferdam policy validate', () => {
     ]);
   });
 
+  it('names the file that it cannot read', async () => {
+    await expect(validatePolicy(ROOT)).rejects.toThrow(`${ROOT} cannot be read: EISDIR`);
+  });
+
   it('takes foreign forms', async () => {
     for (const name of ['seed.json', 'intercept.yaml', 'policylayer.json']) {
       expect((await validatePolicy(fixture(name))).exitCode, name).toBe(0);

@@ -1,8 +1,8 @@
 /**
- * The public conformance suite of MCP: `npm run test:conformance`, after `npm run build`. Each requirement set is run
- * against the endpoint of the product (transport, guard, keys) with the suite's own tools behind it, which no product has;
- * what needs none of those also against a whole server. Which failures are expected, and why, stands line by line in
- * expected-REVISION.yaml: another failure, or an expected one that passes, is a failure.
+ * The public conformance suite of MCP: `npm run test:conformance`. Each requirement set is run against the endpoint of the
+ * product (transport, guard, keys) with the suite's own tools behind it, which no product has; what needs none of those
+ * also against a whole server. Which failures are expected, and why, stands line by line in expected-REVISION.yaml: another
+ * failure, or an expected one that passes, is a failure. The last line counts: `N passed, N failed`.
  *
  * The suite knows no keys, so that a proxy lends one to each request and changes nothing else.
  */
@@ -14,13 +14,12 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startFixtureServer } from './fixture-server.mjs';
 import { runInspector } from './inspect.mjs';
+import { runRequirements, runScenario } from './suite.mjs';
+import { createTally } from './tally.mjs';
 
 const HERE = import.meta.dirname;
 const ROOT = path.resolve(HERE, '../..');
 const START_WITHIN_MS = 60_000;
-const SUITE_WITHIN_MS = 600_000;
-const NODE_22 = path.join(HERE, 'node_modules/.bin/node');
-const SUITE = path.join(HERE, 'node_modules/@modelcontextprotocol/conformance/dist/index.js');
 
 /** Revision → scenarios that ask for nothing by a name of the suite's. */
 const SETS = {
@@ -122,19 +121,6 @@ async function startProxy() {
   };
 }
 
-function runSuite(origin, args) {
-  const all = [SUITE, 'server', '--url', `${origin}/mcp`, ...args];
-  const suite = spawn(NODE_22, all, { cwd: work, stdio: 'inherit' });
-  const overdue = setTimeout(() => suite.kill('SIGKILL'), SUITE_WITHIN_MS);
-  return new Promise((resolve) => {
-    suite.once('exit', (code) => {
-      clearTimeout(overdue);
-      if (code !== 0) process.exitCode = 1;
-      resolve();
-    });
-  });
-}
-
 async function against(start, run) {
   const proxy = await startProxy();
   const server = await start(proxy.origin);
@@ -147,24 +133,28 @@ async function against(start, run) {
   }
 }
 
+const tally = createTally();
 try {
   await against(startFixtureServer, async (origin) => {
     for (const revision of Object.keys(SETS)) {
       console.log(`\n== ${revision}: what it requires ==`);
-      const expected = path.join(HERE, `expected-${revision}.yaml`);
-      await runSuite(origin, ['--requirements', revision, '--expected-failures', expected]);
+      await runRequirements({ origin, revision, work, tally });
     }
   });
   await against(startProduct, async (origin, server) => {
     for (const [revision, scenarios] of Object.entries(SETS)) {
       console.log(`\n== ${revision}: a whole server ==`);
       for (const scenario of scenarios) {
-        await runSuite(origin, ['--scenario', scenario, '--spec-version', revision]);
+        await runScenario({ origin, revision, scenario, work, tally });
       }
     }
     console.log('\n== the Inspector ==');
-    await runInspector({ ...server, work });
+    await runInspector({ ...server, work, tally });
   });
+} catch (error) {
+  console.log(error);
+  tally.note('the run', { is: 'failed', why: error.message });
 } finally {
   rmSync(work, { recursive: true, force: true });
 }
+if (!tally.report()) process.exitCode = 1;

@@ -9,7 +9,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type ApprovalView, approvalPage, approvalView } from '../../shared/contract/approval.ts';
 import { batchView } from '../../shared/contract/batch.ts';
 import { type Caller, callerOf, type ServerProcess, startServer } from '../helpers/server.ts';
-import { run } from './command-line.ts';
+import { cofferdam, run } from './command-line.ts';
 import { until } from './watching.ts';
 
 const SECRET = 's'.repeat(40);
@@ -133,6 +133,17 @@ describe('a job that the policy wants approved', () => {
     });
     const late = await approvals(boss, 'approve', id);
     expect(late.stderr).toContain('APPROVAL_DECIDED');
+  });
+
+  test('is said to wait by the command that runs it, which tells why it ended', async () => {
+    const job = cofferdam(['exec', '--timeout', '20000', '--json', '--', 'echo', 'x'], { env });
+    const said = /^cofferdam: job_\w+ waits for .*`cofferdam approvals show (apr_\w+)`/;
+    const id = await until('it says so', 15_000, () => said.exec(job.stderr())?.[1]);
+    const logs = await run(['logs', /job_\w+/.exec(job.stderr())?.[0] ?? ''], { env });
+    expect(logs.stderr).toContain('`cofferdam approvals list`');
+    await approvals(boss, 'deny', id, '--reason', 'enough');
+    expect(await job.exitCode).toBe(125);
+    expect(JSON.parse(job.stdout())).toMatchObject({ outcome: { kind: 'denied' } });
   });
 
   test('runs as it was edited, with a signature that its worker accepts', async () => {

@@ -19,7 +19,21 @@ const post = (
 
 const authorization = `Bearer ${server.key}`;
 
+const nested = `${'['.repeat(50_000)}${']'.repeat(50_000)}`;
+
 describe('a request to /mcp', () => {
+  test.each([
+    ['its id', `{"jsonrpc":"2.0","method":"tools/list","id":${nested}}`],
+    [
+      'its arguments',
+      `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"job_list","arguments":{"labels":${nested}}}}`,
+    ],
+  ])('that is nested without end in %s is refused', async (_name, body) => {
+    const answer = await post({ authorization, 'mcp-session-id': 'a' }, body);
+    expect(answer.status).toBe(400);
+    expect(answer.body).toContain('nested');
+  });
+
   test.each([
     ['without a key', {}],
     ['with a wrong key', { authorization: `Bearer cfd_${'0'.repeat(16)}_${'A'.repeat(43)}` }],

@@ -38,6 +38,17 @@ describe('masking', () => {
     expect(() => maskStrings(value, secret, 0)).toThrow('too long');
   });
 
+  it('leaves out a text within a value that is longer than it may be', () => {
+    const long = `${'a'.repeat(2_000_000)} sk-abcd`;
+    const masked = maskStrings({ script: long, env: 'sk-abcd' }, secret, LATER, 1_000);
+    expect(masked).toEqual({
+      script: '[2000008 characters: too long to be masked here]',
+      env: '[key]',
+    });
+    // Without patterns there is nothing to look for.
+    expect(maskStrings({ script: long }, [], LATER, 1_000)).toEqual({ script: long });
+  });
+
   it('knows a pattern that the engine does not take', () => {
     expect(areUsable(secret)).toBe(true);
     expect(areUsable([{ pattern: '(?<=a)b', replacement: '' }])).toBe(false);

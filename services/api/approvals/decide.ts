@@ -18,7 +18,7 @@ import { settleWithoutRun } from '../../../shared/queue/settle-without-run.ts';
 import type { Sign } from '../../../shared/queue/signature.ts';
 import type { AdministrativeAct, Caller } from '../auth.ts';
 import { applyEdit } from './edit.ts';
-import { expireIfDue } from './expire.ts';
+import { type ExpiryParts, expireIfDue } from './expire.ts';
 import { type ApprovalQuery, listApprovals } from './list.ts';
 import { fingerprintOf, shownOf } from './park.ts';
 import { viewOf } from './view.ts';
@@ -47,6 +47,7 @@ export interface ApprovalParts {
   /** Whether the rule names the caller: as a name or by a role. */
   readonly mayApprove: (caller: Caller, approvers: readonly string[]) => boolean;
   readonly onAct: (act: AdministrativeAct) => void;
+  readonly onExpired?: ExpiryParts['onExpired'];
   readonly log: Log;
 }
 
@@ -197,12 +198,12 @@ async function editOf(
   const id = approval.job;
   const job = await resolveEdited({ id, approval, job: record, request });
   const spec = JSON.parse(job.spec) as JobSpec;
-  const { tenant, grant, revision } = approval;
+  const { tenant, grant, rule, revision } = approval;
   const signature = sign({ id, tenant, spec: job.spec, expiresAtMs: record.expiresAt });
   const { image, runtime, labels, retainMs, budgetMs } = job;
   return {
     job: { spec: job.spec, image, runtime, labels, retainMs, budgetMs, signature },
-    fingerprint: fingerprintOf({ spec, grant, revision }),
+    fingerprint: fingerprintOf({ spec, request, rule, grant, revision }),
     shown: shownOf(request, spec),
     request: JSON.stringify(request),
     paths,

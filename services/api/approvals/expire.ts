@@ -16,9 +16,18 @@ import { settleWithoutRun } from '../../../shared/queue/settle-without-run.ts';
 const AT_ONCE = 100;
 const NOT_IN_TIME = 'not approved in time';
 
+/** What the clock alone decided, for the audit. */
+export interface Expired {
+  readonly approval: string;
+  readonly job: string;
+  /** It runs without anybody's yes, as its rule says. */
+  readonly isReleased: boolean;
+}
+
 export interface ExpiryParts {
   readonly redis: Redis;
   readonly entrance: Entrance;
+  readonly onExpired?: ((expired: Expired) => void) | undefined;
   readonly log: Log;
 }
 
@@ -52,7 +61,7 @@ export async function expireIfDue(
 
 /** False where its job does not wait for it. */
 async function expireApproval(
-  { redis, entrance, log }: ExpiryParts,
+  { redis, entrance, onExpired, log }: ExpiryParts,
   id: string,
   approval: ApprovalRecord,
 ): Promise<boolean> {
@@ -78,19 +87,23 @@ async function expireApproval(
       edit: null,
       nowMs,
     });
-    if (approved.kind === 'released') entrance.release(approved.entries);
+    if (approved.kind === 'released') {
+      entrance.release(approved.entries);
+      onExpired?.({ approval: id, job: approval.job, isReleased: true });
+    }
     return true;
   }
   const outcome: Outcome =
     approval.onExpire === 'approve'
       ? { kind: 'expired' }
       : { kind: 'denied', rule: approval.rule, reason: NOT_IN_TIME };
-  const { released } = await settleWithoutRun(redis, {
+  const { as, released } = await settleWithoutRun(redis, {
     id: approval.job,
     record: job,
     outcome,
     approval: { as: 'expired', decision: null },
   });
   entrance.release(released);
+  if (as === 'settled') onExpired?.({ approval: id, job: approval.job, isReleased: false });
   return true;
 }

@@ -18,6 +18,7 @@ import { summaryOf } from './view.ts';
 
 /** What masking the request of one job may take. */
 const MASK_WITHIN_MS = 250;
+const MASKED_LENGTH = 32_768;
 /** Whoever admitted the job has told its approvers by then, or is gone. */
 const ANNOUNCED_WITHIN_MS = 5_000;
 const ANNOUNCED_AT_ONCE = 100;
@@ -128,7 +129,7 @@ function newApproval(demanded: Demanded, maxExpiresInMs: number): NewApproval {
     expiresAtMs: Math.min(now + demand.expiresInMs, job.expiresAtMs),
     onExpire: demand.onExpire,
     rememberMs: demand.rememberMs,
-    fingerprint: fingerprintOf({ spec, grant: caller.grant, revision }),
+    fingerprint: fingerprintOf({ spec, request, rule: demand.rule, grant: caller.grant, revision }),
     revision,
     shown: shownOf(request, spec),
     request: demand.mayEdit.length > 0 ? JSON.stringify(request) : null,
@@ -136,14 +137,28 @@ function newApproval(demanded: Demanded, maxExpiresInMs: number): NewApproval {
   };
 }
 
-/** What an approval is bound to: the job as it will run, the key that asked, the policy. */
-export const fingerprintOf = (bound: { spec: JobSpec; grant: string; revision: string }): string =>
-  createHash('sha256').update(canonicalJson(bound)).digest('hex');
+/** What an approval is bound to: the job as it will run and what was asked beside it, the rule, the key, the policy. */
+export function fingerprintOf(bound: {
+  readonly spec: JobSpec;
+  readonly request: JobRequest;
+  readonly rule: string;
+  readonly grant: string;
+  readonly revision: string;
+}): string {
+  const { request, ...rest } = bound;
+  // Rules may ask for a yes for what a spec does not hold, such as where the end is sent to.
+  const { callback, labels, lane, expiresInMs, retainMs } = request;
+  const beside = { callback, labels, lane, expiresInMs, retainMs };
+  return createHash('sha256')
+    .update(canonicalJson({ ...rest, beside }))
+    .digest('hex');
+}
 
 /** The request for people, its secrets masked as in what the job writes. */
 export function shownOf(request: JobRequest, { redact }: JobSpec): string {
   try {
-    return JSON.stringify(maskStrings(request, redact, performance.now() + MASK_WITHIN_MS));
+    const untilMs = performance.now() + MASK_WITHIN_MS;
+    return JSON.stringify(maskStrings(request, redact, untilMs, MASKED_LENGTH));
   } catch {
     return JSON.stringify({ withheld: 'masking its secrets took too long' });
   }

@@ -14,6 +14,8 @@ import { SCOPES } from '../../../shared/contract/policy.ts';
 import { AppError } from '../../../shared/errors.ts';
 import type { Log } from '../../../shared/log.ts';
 import type { Authenticate, Caller } from '../auth.ts';
+import { isTooDeep, MAX_JSON_DEPTH } from '../json-depth.ts';
+import { endWithKey } from '../key-watch.ts';
 import { callerOf, type Server } from '../routes/server-types.ts';
 import {
   type Connections,
@@ -86,6 +88,7 @@ function admitCallers(scope: Server, guard: Guard, options: EndpointOptions): vo
     if (origin !== undefined) allowOrigin(reply, origin);
     if (request.method === 'OPTIONS') return;
     request.caller = await authenticate(authorization, session);
+    endWithKey(reply, () => authenticate(authorization));
   });
   if (oauthIssuer === undefined) return;
   scope.addHook('onSend', async (request, reply) => {
@@ -130,6 +133,8 @@ function serve(
   scope.route({
     method: ['GET', 'POST', 'DELETE'],
     url: '/mcp',
+    // The framework's own form of HEAD cannot measure what the library answers with.
+    exposeHeadRoute: false,
     config,
     schema,
     async handler(request, reply) {
@@ -155,6 +160,10 @@ async function answer(exchange: {
   const { request, reply, handler, connections } = exchange;
   const { body } = request;
   if (body === BROKEN) return refuse(reply, PARSE_ERROR, 'Parse error: expected JSON in UTF-8');
+  if (isTooDeep(body)) {
+    const most = `expected JSON nested at most ${MAX_JSON_DEPTH} deep`;
+    return refuse(reply, INVALID_REQUEST, `Invalid request: ${most}`);
+  }
   // One request could carry any number of calls; newer revisions know no lists.
   if (Array.isArray(body)) {
     return refuse(reply, INVALID_REQUEST, 'Invalid request: expected one message, came a list');

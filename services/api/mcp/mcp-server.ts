@@ -49,9 +49,12 @@ export function createMcpServer(parts: McpParts, tools: ToolTable, caller: Calle
     resourceTemplates: RESOURCE_TEMPLATES,
   }));
 
-  server.setRequestHandler('resources/list', async ({ params }) => {
+  server.setRequestHandler('resources/list', async ({ params }, context) => {
     if (!caller.scopes.has('exec:read')) return { resources: [] };
-    return asProtocol(() => listResources(parts, caller, params?.cursor));
+    return asProtocol(() => {
+      const session = sessionOf(caller, context);
+      return listResources(parts, { ...caller, session }, params?.cursor);
+    });
   });
 
   server.setRequestHandler('resources/read', async ({ params }, context) =>

@@ -46,15 +46,18 @@ export const RESOURCE_TEMPLATES: ResourceTemplateType[] = [
   },
 ];
 
-/** The newest jobs of the caller. */
+/** The newest jobs of the caller: what job_list tells, so that whoever may not call that sees none here. */
 export async function listResources(
-  { jobs }: McpParts,
+  parts: McpParts,
   caller: Caller,
   cursor: string | undefined,
 ): Promise<ListResourcesResult> {
+  if (parts.isHidden('job_list', caller)) return { resources: [] };
+  const args = cursor === undefined ? {} : { cursor };
+  await parts.decide({ tool: 'job_list', caller, args, nowMs: Date.now() });
   const none = { state: undefined, label: undefined, batch: undefined };
   const times = { afterMs: undefined, beforeMs: undefined };
-  const page = await jobs.list(caller, { ...none, ...times, limit: LISTED, cursor });
+  const page = await parts.jobs.list(caller, { ...none, ...times, limit: LISTED, cursor });
   return {
     resources: page.jobs.map(({ id, state, outcome }) => ({
       uri: uriOf(id),

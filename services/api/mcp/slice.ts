@@ -14,9 +14,12 @@ export interface Slice {
   readonly nextOffset: number;
 }
 
-/** A pattern is looked for in so much at a time: the rest is the next call's. */
+/** A pattern is looked for in so much at a time, in less where it is a large one: the rest is the next call's. */
 const SEARCHED_BYTES = 1024 * 1024;
 const MAX_PATTERN = 512;
+/** Time linear in the text is still a time for each instruction and byte: all of one call, a fraction of a second. */
+const MAX_STEPS = 20_000_000;
+const MAX_INSTRUCTIONS = 2_000;
 /** Of a longer line only the start is searched and shown. */
 const MAX_LINE = 4_096;
 
@@ -101,7 +104,8 @@ export function matchesIn(
   { pattern, offset, maxBytes }: { pattern: string; offset: number; maxBytes: number },
 ): Slice & { readonly matches: number } {
   const compiled = compile(pattern);
-  const stretch = sliceAt(parts, offset, SEARCHED_BYTES);
+  const searched = Math.min(SEARCHED_BYTES, Math.ceil(MAX_STEPS / compiled.programSize()));
+  const stretch = sliceAt(parts, offset, searched);
   const bytes = Buffer.from(stretch.content, stretch.encoding);
   const found: string[] = [];
   let size = 0;
@@ -135,7 +139,11 @@ export function matchesIn(
 function compile(pattern: string): RE2JS {
   try {
     if (pattern.length > MAX_PATTERN) throw new Error(`longer than ${MAX_PATTERN} characters`);
-    return RE2JS.compile(pattern);
+    const compiled = RE2JS.compile(pattern);
+    if (compiled.programSize() > MAX_INSTRUCTIONS) {
+      throw new Error('its repetitions unfold to too much');
+    }
+    return compiled;
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new AppError('REQUEST_INVALID', {

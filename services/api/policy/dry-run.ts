@@ -28,7 +28,7 @@ export async function checkOf(asked: {
   }
   const { resolved, reservations, approval } = judgement;
   const effective =
-    resolved !== null && isRunCall(call) ? { ...effectiveOf(call.args, resolved) } : null;
+    resolved !== null && isRunCall(call) ? { ...effectiveOf(resolved.request, resolved) } : null;
   const charges = reservations.map(chargeOf);
   const reply =
     charges.length === 0

@@ -13,13 +13,7 @@ import type { JobRequest } from '../../../shared/contract/request.ts';
 import { AppError } from '../../../shared/errors.ts';
 import type { Call, RunCall } from './call.ts';
 import { constrain } from './constrain.ts';
-import type {
-  ApprovalDemand,
-  Judgement,
-  Redaction,
-  Reservation,
-  ShadowVerdict,
-} from './judgement.ts';
+import type { ApprovalDemand, Judgement, Reservation, ShadowVerdict } from './judgement.ts';
 import { SubjectTooLong } from './pattern.ts';
 import type { CompiledRule, Policy } from './policy.ts';
 import { reservationOf } from './reservations.ts';
@@ -43,16 +37,10 @@ interface Case extends Question {
   readonly asked: Job;
 }
 
-type Refused = { readonly kind: 'refused'; readonly rule: string | null; readonly reason: string };
-type GoesOn = {
-  readonly kind: 'goes_on';
-  readonly rule: string | null;
-  readonly reason: string;
-  readonly resolved: Resolved | null;
-  readonly approval: ApprovalDemand | null;
-  readonly reservations: readonly Reservation[];
-  readonly redactions: readonly Redaction[];
-};
+/** What is judged before the rules in shadow are told of. */
+type Decided<Kind> = Omit<Extract<Judgement, { readonly kind: Kind }>, 'shadow'>;
+type Refused = Decided<'refused'>;
+type GoesOn = Decided<'goes_on'>;
 type Decision = Refused | GoesOn;
 
 /** Throws nothing but the AppErrors of `resolveWith`. */

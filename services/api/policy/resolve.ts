@@ -20,6 +20,8 @@ export interface Rules {
 }
 
 export interface Resolved {
+  /** What it was resolved from: held to what a policy holds it to, and with its defaults. */
+  readonly request: JobRequest;
   readonly spec: JobSpec;
   readonly expiresInMs: number;
   readonly retainMs: number;
@@ -44,6 +46,7 @@ export function resolve(request: JobRequest, rules: Rules): Resolved {
   refuseWhatCannotFit(files, limits);
   refuseTooMuchText(request, steps);
   return {
+    request,
     expiresInMs: limitOf('expiresInMs', request.expiresInMs, rules, 'expiresInMs'),
     retainMs: limitOf('retainMs', request.retainMs, rules, 'retainMs'),
     spec: {

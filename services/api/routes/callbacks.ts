@@ -1,16 +1,29 @@
 /** /v1/callbacks: what was given up, sending it again, and what to verify it with. */
 import type { Redis } from 'ioredis';
 import { z } from 'zod';
-import { callbackSecret, deadCallbacks } from '../../../shared/contract/callback.ts';
+import { DEFAULT_TENANT } from '../../../shared/config/tenants.ts';
+import {
+  callbackSecret,
+  type DeadCallback,
+  deadCallbacks,
+} from '../../../shared/contract/callback.ts';
 import { AppError } from '../../../shared/errors.ts';
 import { readDeadCallbacks, replayCallback } from '../../../shared/queue/callbacks.ts';
-import type { AdministrativeAct } from '../auth.ts';
+import { type AdministrativeAct, type Caller, requireScope } from '../auth.ts';
 import type { Signer } from '../callbacks/signer.ts';
 import { requireCallbacks } from '../callbacks/target.ts';
 import { callerOf, queryInt, refusals, type Server } from './server-types.ts';
 
 const MAX_LISTED = 1_000;
 const CALLBACK_ID = /^cb_[\w.:-]{1,200}$/;
+/** Went to an address that a caller named; all others, to one of the operator's. */
+const OF_CALLERS = ['job.done', 'batch.done'];
+
+/** The path of an operator's receiver may be its secret. */
+const shownTo = ({ scopes }: Caller, dead: DeadCallback): DeadCallback =>
+  scopes.has('admin') || OF_CALLERS.includes(dead.type)
+    ? dead
+    : { ...dead, url: new URL(dead.url).origin };
 
 export function callbackRoutes(
   server: Server,
@@ -35,8 +48,9 @@ export function callbackRoutes(
       },
     },
     async (request) => {
-      const { tenant } = callerOf(request);
-      return { callbacks: await readDeadCallbacks(redis, tenant, request.query.limit) };
+      const caller = callerOf(request);
+      const dead = await readDeadCallbacks(redis, caller.tenant, request.query.limit);
+      return { callbacks: dead.map((one) => shownTo(caller, one)) };
     },
   );
 
@@ -70,12 +84,17 @@ export function callbackRoutes(
       config: { scope: 'exec:run' },
       schema: {
         summary: 'What your callbacks are verified with',
+        description:
+          'Of the tenant `default` it is the operator’s own: that needs the scope `admin`.',
         tags: ['callbacks'],
         response: { 200: callbackSecret, ...refusals(403, 422) },
       },
     },
     async (request) => {
-      const { tenant } = callerOf(request);
+      const caller = callerOf(request);
+      const { tenant } = caller;
+      // Every other tenant's is derived from it, and notices to approvers are signed with it.
+      if (tenant === DEFAULT_TENANT) requireScope(caller, 'admin');
       return { secret: signer?.secretOf(tenant) ?? requireCallbacks(undefined) };
     },
   );

@@ -3,7 +3,7 @@
  * request is worth another try.
  */
 import type { z } from 'zod';
-import { type Connection, ServerError } from '../client.ts';
+import { type Connection, refusalText, ServerError } from '../client.ts';
 import { readJson } from './body.ts';
 
 /** What an answer may take that does not wait for jobs. */
@@ -24,23 +24,20 @@ export class Refusal extends ServerError {
   constructor(response: Response, problem: Readonly<Record<string, unknown>>) {
     const text = (name: string, or: string): string =>
       typeof problem[name] === 'string' ? problem[name] : or;
-    const code = text('code', String(response.status));
-    const detail = text('detail', response.statusText);
-    const remedy = text('remedy', '');
-    super(`${code}: ${sentence(detail)} ${remedy}`.trim());
-    this.code = code;
-    this.detail = detail;
-    this.remedy = remedy;
+    super(refusalText(response, problem));
+    this.code = text('code', String(response.status));
+    this.detail = text('detail', response.statusText);
+    this.remedy = text('remedy', '');
     this.line = typeof problem.line === 'number' ? problem.line : undefined;
     this.batch = typeof problem.batch === 'string' ? problem.batch : undefined;
     this.isTransient = response.status === 429 || response.status >= 500;
-    this.isAtTheDoor = response.status === 401 || response.status === 403;
+    const isClosed = response.status === 401 || response.status === 403;
+    // The policy is asked of a job that was looked at.
+    this.isAtTheDoor = isClosed && problem.policy === undefined;
     const seconds = Number(response.headers.get('retry-after') ?? 0);
     this.retryAfterMs = Number.isFinite(seconds) ? seconds * 1000 : 0;
   }
 }
-
-const sentence = (text: string): string => (/[.!?]$/.test(text) ? text : `${text}.`);
 
 /** Nothing came back, or the answer broke off. */
 export class NoAnswer extends ServerError {

@@ -1,7 +1,7 @@
 import { Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { expireApprovals } from '../../../services/api/approvals/expire.ts';
+import { type Expired, expireApprovals } from '../../../services/api/approvals/expire.ts';
 import { createCanceller } from '../../../services/api/canceller.ts';
 import { createSweeper } from '../../../services/api/sweeper.ts';
 import { jobResult } from '../../../shared/contract/result.ts';
@@ -50,6 +50,22 @@ describe('an approval whose time is over', () => {
     });
     expect((await readApproval(redis, id))?.state).toBe('expired');
     expect(await redis.zcard(keys.pendingApprovals())).toBe(0);
+  });
+
+  it('is told of once, released or not, for nobody else does', async () => {
+    const denied = await askedLongAgo();
+    const released = await askedLongAgo({ demand: { onExpire: 'approve' } });
+    const expired: Expired[] = [];
+    const parts = { ...office.parts, onExpired: (one: Expired) => void expired.push(one) };
+    await Promise.all([expireApprovals(parts), expireApprovals(parts)]);
+    await expireApprovals(parts);
+    const byJob = (job: string) => expired.filter((one) => one.job === job);
+    expect(byJob(denied.job)).toEqual([
+      { approval: denied.id, job: denied.job, isReleased: false },
+    ]);
+    expect(byJob(released.job)).toEqual([
+      { approval: released.id, job: released.job, isReleased: true },
+    ]);
   });
 
   it('releases the job where the rule says so, and nobody has to have approved', async () => {

@@ -36,6 +36,9 @@ describe('an approval that is remembered', () => {
     const others = [
       { demand, request: { command: ['make', 'bigger'] } },
       { demand, request: { ...request, timeoutMs: 2000 } },
+      { demand, request: { ...request, callback: 'https://other.example/' } },
+      { demand, request: { ...request, labels: { env: 'prod' } } },
+      { demand: { ...demand, rule: 'other-rule' }, request },
       { demand, request, caller: person('else') },
       { demand, request, caller: person('asker', { grant: 'second-key' }) },
       { demand, request, caller: person('asker', { tenant: 'other' }) },

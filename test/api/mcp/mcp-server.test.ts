@@ -108,6 +108,14 @@ describe('the policy', () => {
     await expect(call('exec_batch', { jobs: [{}] })).rejects.toThrow('Unknown tool: exec_batch');
   });
 
+  it('is asked before jobs are listed as resources, as job_list is', async () => {
+    const { client, asked } = await connect();
+    await expect(client.listResources()).rejects.toThrow(/POLICY_DENIED.*never/);
+    expect(asked).toMatchObject([{ tool: 'job_list', caller: { tenant: 'ann' } }]);
+    const hidden = await connect({ isHidden: (tool) => tool === 'job_list' });
+    expect((await hidden.client.listResources()).resources).toEqual([]);
+  });
+
   it('is asked before a resource is read', async () => {
     const { client, asked } = await connect();
     const uri = `cofferdam://jobs/job_${'0'.repeat(32)}/stdout`;

@@ -95,6 +95,19 @@ describe('a search', () => {
     expect(search('a'.repeat(4000), '(a+)+b|(a|a)*c').matches).toBe(0);
   });
 
+  it('reads less at once with a larger pattern, so that no call takes long', () => {
+    const text = `${'abc'.repeat(33)}\n`.repeat(10_000);
+    const { nextOffset } = search(text, 'a[abc]{900}[x-z]');
+    expect(nextOffset).toBeGreaterThan(0);
+    expect(nextOffset).toBeLessThan(50_000);
+    expect(search(text, 'x').nextOffset).toBe(text.length);
+  });
+
+  it('refuses a pattern whose repetitions unfold to more than a call can read with', () => {
+    const huge = Array.from({ length: 20 }, (_, at) => `a[abc]{${900 + at}}x`).join('|');
+    expect(() => search('a', huge)).toThrow(/grep: .*unfold to too much/);
+  });
+
   it.each(['(', '(?=a)', 'x'.repeat(513)])(
     'refuses a pattern that RE2 does not know',
     (pattern) => {

@@ -222,6 +222,24 @@ describe('what a rule asks for', () => {
     expect(judged.kind === 'goes_on' && judged.resolved?.spec.timeoutMs).toBe(5_000);
   });
 
+  it('goes on as the request that the policy left of it: what an approver edits begins there', () => {
+    const constrain = {
+      max: { memoryMb: 128 },
+      defaults: { timeoutMs: 3_000 },
+      env: ['LANG'],
+      onExceed: 'clamp',
+    };
+    const env = { LANG: 'C', LD_PRELOAD: 'x' };
+    const judged = askRules([approving({ constrain })], {
+      command,
+      env,
+      limits: { memoryMb: 512 },
+    });
+    const request = judged.kind === 'goes_on' ? judged.resolved?.request : undefined;
+    expect(request).toMatchObject({ timeoutMs: 3_000, limits: { memoryMb: 128 } });
+    expect(request?.env).toEqual({ LANG: 'C' });
+  });
+
   it('is masked by the patterns of all rules', () => {
     const judged = askRules([
       allowing({ redact: ['sk-[a-z]+'] }),

@@ -38,6 +38,7 @@ const MIB = 1024 * 1024;
 describe('a request that asks for nothing but its command', () => {
   it('gets every default', () => {
     expect(resolved({ command })).toEqual({
+      request: { command },
       expiresInMs: 86_400_000,
       retainMs: 86_400_000,
       spec: {

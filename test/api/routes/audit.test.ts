@@ -90,6 +90,9 @@ describe('GET /v1/audit', () => {
       subjectsOf(await page(`/v1/audit?after=${now - 60_000}&before=${now + 60_000}`)),
     ).toHaveLength(4);
     expect(subjectsOf(await page(`/v1/audit?before=${now - 60_000}`))).toEqual([]);
+    for (const first of ['0', '0-0', '000-00']) {
+      expect(subjectsOf(await page(`/v1/audit?before=${first}`))).toEqual([]);
+    }
     expect(subjectsOf(await page(`/v1/audit?after=${now + 60_000}`))).toEqual([]);
   });
 

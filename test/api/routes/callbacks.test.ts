@@ -56,7 +56,11 @@ const send = (method: 'GET' | 'POST', url: string, tenant = 'one', to = server) 
   to.inject({ method, url, headers: { authorization: `Bearer ${tenant}` } });
 
 async function bury(subject: string, tenant = 'one'): Promise<void> {
-  const address = { url: 'https://a.example/', target: 'a.example:443', includeOutput: true };
+  const address = {
+    url: 'https://a.example/hooks/s3cret',
+    target: 'a.example:443',
+    includeOutput: true,
+  };
   const about = { type: 'test.notice', subject, tenant, data: '{}' };
   await dueNotice(store.redis, { ...about, to: address });
   const room = { wanted: 1, leaseMs: 60_000, maxOfLane: 1, maxOfTenant: 1, underWay: {} };
@@ -83,6 +87,15 @@ describe('GET /v1/callbacks/dead', () => {
     for (const limit of ['0', '1001', 'x']) {
       expect((await send('GET', `/v1/callbacks/dead?limit=${limit}`)).statusCode).toBe(400);
     }
+  });
+
+  it("tells where a notice of the operator's went to administrators alone", async () => {
+    await bury('a');
+    const seen = async () => (await send('GET', '/v1/callbacks/dead')).body;
+    expect(await seen()).toContain('https://a.example');
+    expect(await seen()).not.toContain('s3cret');
+    scopes = ['exec:read', 'admin'];
+    expect(await seen()).toContain('https://a.example/hooks/s3cret');
   });
 
   it('needs the scope exec:read', async () => {
@@ -128,9 +141,18 @@ describe('GET /v1/callbacks/secret', () => {
   it('answers each tenant with its own', async () => {
     const secretOf = async (tenant: string): Promise<string> =>
       callbackSecret.parse((await send('GET', '/v1/callbacks/secret', tenant)).json()).secret;
+    scopes = ['exec:run', 'admin'];
     expect(await secretOf('default')).toBe(SECRET);
+    scopes = ['exec:run'];
     expect(await secretOf('one')).toBe(createSigner(SECRET).secretOf('one'));
     expect(await secretOf('one')).not.toBe(await secretOf('two'));
+  });
+
+  it("of the operator, which every tenant's follows from, is for administrators alone", async () => {
+    scopes = ['exec:run', 'exec:read', 'policy:approve'];
+    const answer = await send('GET', '/v1/callbacks/secret', 'default');
+    expect(answer.statusCode).toBe(403);
+    expect(answer.body).not.toContain(SECRET);
   });
 
   it('says so while callbacks are off', async () => {

@@ -55,6 +55,15 @@ describe('a run', () => {
     expect(await run({ header: { maxParallel: 1 } })).toBe(0);
   });
 
+  it('takes a line that the policy denies for a refused one, not for a closed door', async () => {
+    folder.write('jobs.ndjson', `${jobLines([0])}{"denied":true}\n`);
+    expect(await run()).toBe(1);
+    expect(folder.said()).toContain(
+      'jobs.ndjson:2: POLICY_DENIED: exec_batch is denied by the rule r: No.',
+    );
+    expect(server.batches[0]?.isCancelled).toBe(true);
+  });
+
   it('leaves a batch under a key of the caller’s own to the caller', async () => {
     folder.write('jobs.ndjson', `${jobLines([0])}x\n`);
     expect(await run({ key: 'mine' })).toBe(1);

@@ -110,7 +110,11 @@ async function upload(
     if (line > cutAfter) return void request.socket.destroy();
     const job = jsonOf(text);
     if (line === 1 && job?.batch !== undefined) Object.assign(batch.header, job.batch);
-    else if (job !== undefined) {
+    else if (job?.denied === true) {
+      const detail = `line ${line}: exec_batch is denied by the rule r: No.`;
+      const problem = { code: 'POLICY_DENIED', detail, line, batch: id, policy: { rule: 'r' } };
+      return void sendJson(response, 403, problem);
+    } else if (job !== undefined) {
       batch.jobs[place] ??= { outcome: job as unknown as Outcome };
       place += 1;
     } else if (batch.header.onInvalid === 'skip') {

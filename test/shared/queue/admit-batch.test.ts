@@ -76,7 +76,8 @@ describe('jobs of a batch', () => {
   it('that are none change nothing, and are accepted', async () => {
     const batch = await created(redis);
     const before = await snapshot();
-    expect(await sendJobs(redis, batch, [])).toEqual({ kind: 'accepted', added: 0, released: [] });
+    const nothing = { kind: 'accepted', added: 0, known: [], released: [] };
+    expect(await sendJobs(redis, batch, [])).toEqual(nothing);
     expect(await snapshot()).toEqual(before);
   });
 });
@@ -86,16 +87,25 @@ describe('a job that is there already', () => {
     const batch = await created(redis);
     const jobs = batchJobs(3);
     const [first, second] = jobs as [(typeof jobs)[0], (typeof jobs)[0]];
-    expect(await sendJobs(redis, batch, [first, first, second])).toMatchObject({ added: 2 });
-    expect(await sendJobs(redis, batch, jobs)).toMatchObject({ kind: 'accepted', added: 1 });
+    const twice = await sendJobs(redis, batch, [first, first, second]);
+    expect(twice).toMatchObject({ added: 2, known: [1] });
+    expect(await sendJobs(redis, batch, jobs)).toMatchObject({ added: 1, known: [0, 1] });
     expect(await sendJobs(redis, batch, jobs)).toEqual({
       kind: 'accepted',
       added: 0,
+      known: [0, 1, 2],
       released: [],
     });
     expect(await totalOf(batch)).toBe(3);
     expect(await openOf('default')).toBe(3);
     expect(await redis.llen(keys.batchJobs(batch))).toBe(3);
+  });
+
+  it('is not made anew when it was forgotten since it was looked for', async () => {
+    const batch = await created(redis);
+    const job = batchJob(0, { spec: '' });
+    expect(await sendJobs(redis, batch, [job])).toMatchObject({ added: 0, known: [0] });
+    expect(await redis.exists(keys.job(job.id))).toBe(0);
   });
 
   it('is not run again when it is done', async () => {

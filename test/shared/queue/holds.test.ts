@@ -1,9 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { recordedHolds, releaseHolds } from '../../../shared/queue/holds.ts';
+import { type Hold, recordedHolds, releaseHolds } from '../../../shared/queue/holds.ts';
 import { readRecord } from '../../../shared/queue/job-record.ts';
 import { keys } from '../../../shared/queue/keys.ts';
 import type { Charge } from '../../../shared/queue/reserve.ts';
 import { settleWithoutRun } from '../../../shared/queue/settle-without-run.ts';
+import { batchJob, created, sendJobs } from './batch.ts';
 import { chargeOne, placeCharge, windowCharge } from './charges.ts';
 import { admitted, begun, newId, settle } from './job.ts';
 import { startRedis, type TestRedis } from './redis.ts';
@@ -58,6 +59,41 @@ describe('what was reserved and is not used', () => {
     const gone = await server.connect();
     gone.disconnect();
     await releaseHolds(gone, []);
+  });
+});
+
+describe('a place', () => {
+  const DAY_MS = 86_400_000;
+  const heldForMs = async ([hold]: readonly Hold[]): Promise<number> => {
+    const key = keys.limit(hold?.counter ?? '');
+    const till = Number(await server.redis.zscore(key, hold?.at ?? ''));
+    expect(await server.redis.pexpiretime(key)).toBeGreaterThanOrEqual(till);
+    return till - Date.now();
+  };
+  const reserved = async () => {
+    const charge = placeCharge({ max: 2, untilMs: Date.now() + DAY_MS });
+    const id = newId();
+    return { id, charge, holds: (await chargeOne(server.redis, [charge], id)).holds };
+  };
+
+  it('is soon void where its job is not admitted: its process may have died', async () => {
+    const { holds } = await reserved();
+    expect(await heldForMs(holds)).toBeLessThan(DAY_MS / 1000);
+  });
+
+  it('is kept for as long as the job can last from its admission on', async () => {
+    const { id, holds, charge } = await reserved();
+    const other = await chargeOne(server.redis, [charge]);
+    await admitted(server.redis, { id, holds: recordedHolds(holds) });
+    expect(await heldForMs(holds)).toBeGreaterThan(DAY_MS / 2);
+    expect(await heldForMs(other.holds)).toBeLessThan(DAY_MS / 1000);
+  });
+
+  it('is kept likewise for a job of a batch', async () => {
+    const { id, holds } = await reserved();
+    const batch = await created(server.redis);
+    await sendJobs(server.redis, batch, [batchJob(0, { id, holds: recordedHolds(holds) })]);
+    expect(await heldForMs(holds)).toBeGreaterThan(DAY_MS / 2);
   });
 });
 
