@@ -137,6 +137,9 @@ async function supervise(
     });
   }
   let isStopping = false;
+  // Also where nobody stops it any more: a second signal ends the process at once. What it holds is on disk.
+  const endWithProcess = (): unknown => child.kill('SIGTERM');
+  process.once('exit', endWithProcess);
   const exited = new Promise<string>((resolve) => {
     child.once('error', (error) => resolve(error.message));
     child.once('exit', (code, signal) => resolve(`it ended with ${signal ?? code}`));
@@ -149,6 +152,7 @@ async function supervise(
     }
   } catch (error) {
     child.kill('SIGKILL');
+    process.off('exit', endWithProcess);
     throw error;
   } finally {
     redis.disconnect();
@@ -167,6 +171,7 @@ async function supervise(
       const late = sleep(STOP_WITHIN_MS).then(() => child.kill('SIGKILL'));
       await Promise.race([exited, late]);
       await exited;
+      process.off('exit', endWithProcess);
       releaseLock();
     },
   };

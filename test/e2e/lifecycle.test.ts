@@ -1,5 +1,5 @@
 /** Servers that start, stop, are killed, and stand beside each other. */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
@@ -49,7 +49,29 @@ async function serve(dataDir: string, settings: Record<string, string> = {}) {
   return { api, command, worker: (await workerOf(api)).id };
 }
 
+/** The processes of redis-server that a server has as its children. */
+const redisOf = ({ pid }: CommandProcess): number[] =>
+  readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')
+    .trim()
+    .split(' ')
+    .map(Number)
+    .filter((child) => readFileSync(`/proc/${child}/comm`, 'utf8').startsWith('redis'));
+
 describe('SIGTERM', () => {
+  test('a server that is told twice ends at once, and leaves no Redis behind', async () => {
+    const { api, command } = await serve(tempFolder());
+    const { id } = await api.submit({ command: ['sleep', '20.0625'], timeoutMs: 30_000 });
+    await untilRunning(api, id);
+    const [redis] = redisOf(command);
+    command.kill('SIGTERM');
+    await until('it stops', 10_000, () =>
+      (command.stdout() + command.stderr()).includes('"stopping"'),
+    );
+    command.kill('SIGTERM');
+    await command.exitCode;
+    await until('its Redis is gone', 10_000, () => !existsSync(`/proc/${redis}`));
+  });
+
   test('a server that is told to stop lets its job end and keeps the result', async () => {
     const dataDir = tempFolder();
     const first = await serve(dataDir);
@@ -137,12 +159,7 @@ describe('SIGKILL', () => {
 
   test('a server whose Redis is killed ends with a fault instead of accepting what it cannot keep', async () => {
     const { command, worker } = await serve(tempFolder(), { COFFERDAM_DRAIN_MS: '2000' });
-    const children = readFileSync(`/proc/${command.pid}/task/${command.pid}/children`, 'utf8');
-    const redis = children
-      .trim()
-      .split(' ')
-      .map(Number)
-      .filter((pid) => readFileSync(`/proc/${pid}/comm`, 'utf8').startsWith('redis'));
+    const redis = redisOf(command);
     expect(redis).toHaveLength(1);
     process.kill(redis[0] as number, 'SIGKILL');
     expect(await command.exitCode).toBe(1);
