@@ -4,6 +4,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeAll, describe, expect, test } from 'vitest';
+import { seccompProfile } from '../../services/worker/sandbox/seccomp.ts';
 import { docker } from '../helpers/docker.ts';
 import { api, expectNothingLeft } from './attack.ts';
 
@@ -95,16 +96,13 @@ describe('inside', () => {
         [ ! -e $file ] || echo $file $(cat $file)
       done; echo score $(cat /proc/1/oom_score_adj)`;
     const lines = (await read(script)).trim().split('\n');
-    const seen = Object.fromEntries(
-      lines.map((line) => [line.split(/[ .]/).at(0) ?? '', line.split(' ').slice(1).join(' ')]),
-    );
     const of = (name: string) =>
       lines
         .find((line) => line.includes(name))
         ?.split(' ')
         .slice(1)
         .join(' ');
-    expect(seen.score).toBe('500');
+    expect(of('score')).toBe('500');
     expect(of('memory')).toBe(String(256 * MIB));
     expect(of('pids')).toBe('80');
     expect(['100000', '100000 100000']).toContain(of('cfs_quota') ?? of('cpu.max'));
@@ -234,6 +232,25 @@ describe('to its engine', () => {
     expect(state.Health).toBeUndefined();
     const names = ((config.Env ?? []) as string[]).map((one) => one.split('=')[0] ?? '');
     expect(names.filter((name) => !/^(PATH|LANG|PYTHON_\w+|NODE_VERSION)$/.test(name))).toEqual([]);
+  });
+
+  test('B11 a sandbox has the profile of system calls that is written down, and no other', () => {
+    const options = seen.HostConfig.SecurityOpt as string[];
+    expect(options.filter((one) => !one.startsWith('apparmor='))).toEqual([
+      'no-new-privileges:true',
+      `seccomp=${seccompProfile(process.arch)}`,
+    ]);
+  });
+
+  test('B12 its writable places are asked for with a size, a count of inodes, a mode and their flags', () => {
+    const places = seen.HostConfig.Tmpfs as Record<string, string>;
+    const scratch = `rw,noexec,nosuid,nodev,size=${32 * MIB},nr_inodes=2048,mode=1777`;
+    const work = (places['/work'] ?? '').replace(/[ug]id=\d+/g, '');
+    expect({ ...places, '/work': work }).toEqual({
+      '/work': `rw,exec,nosuid,nodev,size=${64 * MIB},nr_inodes=4096,mode=0700,,`,
+      '/tmp': scratch,
+      '/dev/shm': scratch,
+    });
   });
 
   test('B10 a sandbox is labelled with whose it is and when it must be gone', () => {
