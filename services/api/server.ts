@@ -15,23 +15,17 @@ import type { Log } from '../../shared/log.ts';
 import type { Metrics } from '../../shared/metrics.ts';
 import { seconds } from '../../shared/metrics.ts';
 import { type Authenticate, requireScope } from './auth.ts';
+import { createHeldRequests } from './held-requests.ts';
 import { problemOf, requestInvalid, sendError } from './http-error.ts';
+import { HTTP_LIMITS } from './http-limits.ts';
 import { isTooDeep, tooDeep } from './json-depth.ts';
 import { endWithKey } from './key-watch.ts';
 import type { Call } from './policy/call.ts';
 import type { Server } from './routes/server-types.ts';
 
-/* What a slow or hostile client may hold. */
-const HEADERS_TIMEOUT_MS = 10_000;
-const BODY_TIMEOUT_MS = 30_000;
-const KEEP_ALIVE_MS = 65_000;
-const CHECK_CONNECTIONS_MS = 5_000;
-const MAX_HEADER_BYTES = 8_192;
-const MAX_CONNECTIONS = 10_000;
-const MAX_PARAM_LENGTH = 3_072;
-
 export interface ServerOptions {
   readonly maxBodyBytes: number;
+  readonly maxTenantRequests: number;
   readonly authenticate: Authenticate;
   /** Throws where the policy refuses a call that runs nothing. */
   readonly decide: (call: Call) => Promise<void>;
@@ -47,15 +41,15 @@ const newServer = (options: ServerOptions): Server =>
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: options.maxBodyBytes,
     requestTimeout: 0, // bodies have a limit of their own below: those that stream may take long
-    keepAliveTimeout: KEEP_ALIVE_MS,
+    keepAliveTimeout: HTTP_LIMITS.keepAliveMs,
     return503OnClosing: false,
     forceCloseConnections: 'idle',
     genReqId: () => randomUUID(),
-    routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
+    routerOptions: { maxParamLength: HTTP_LIMITS.maxParamLength },
     http: {
-      maxHeaderSize: MAX_HEADER_BYTES,
-      headersTimeout: HEADERS_TIMEOUT_MS,
-      connectionsCheckingInterval: CHECK_CONNECTIONS_MS,
+      maxHeaderSize: HTTP_LIMITS.maxHeaderBytes,
+      headersTimeout: HTTP_LIMITS.headersTimeoutMs,
+      connectionsCheckingInterval: HTTP_LIMITS.checkConnectionsMs,
     },
     frameworkErrors: sendError,
     clientErrorHandler: answerBrokenHttp,
@@ -63,8 +57,9 @@ const newServer = (options: ServerOptions): Server =>
 
 export async function buildServer(options: ServerOptions): Promise<Server> {
   let isClosing = false;
+  const hold = createHeldRequests(options.maxTenantRequests);
   const server = newServer(options);
-  server.server.maxConnections = MAX_CONNECTIONS;
+  server.server.maxConnections = HTTP_LIMITS.maxConnections;
 
   readJsonBodies(server);
   limitBodyTime(server);
@@ -96,6 +91,7 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
     if (isPublic) return;
     const { authorization, 'cofferdam-session': session } = request.headers;
     request.caller = await options.authenticate(authorization, session);
+    hold(request.caller.tenant, reply);
     endWithKey(reply, () => options.authenticate(authorization));
     if (scope !== undefined) requireScope(request.caller, scope);
   });
@@ -138,6 +134,12 @@ async function describeRoutes(server: Server, version: string): Promise<void> {
 
 /** JSON in UTF-8 and nothing else: broken bytes would reach the program as other text than was sent. */
 function readJsonBodies(server: Server): void {
+  // Nothing is ever unpacked: a small body that becomes a large one has no way in.
+  server.addHook('onRequest', async ({ headers }) => {
+    if (/^(identity)?$/i.test(headers['content-encoding'] ?? '')) return;
+    const detail = 'expected a body without Content-Encoding';
+    throw new AppError('MEDIA_TYPE_UNSUPPORTED', { detail });
+  });
   const parse = server.getDefaultJsonParser('error', 'error');
   server.removeAllContentTypeParsers();
   server.addContentTypeParser(
@@ -172,7 +174,7 @@ function limitBodyTime(server: Server): void {
         raw.destroy();
       }
     };
-    const limit = (): NodeJS.Timeout => setTimeout(giveUp, BODY_TIMEOUT_MS).unref();
+    const limit = (): NodeJS.Timeout => setTimeout(giveUp, HTTP_LIMITS.bodyTimeoutMs).unref();
     let timer = request.routeOptions.config.isStream ? undefined : limit();
     reply.raw.once('close', () => {
       if (raw.complete || raw.destroyed) clearTimeout(timer);
