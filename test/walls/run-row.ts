@@ -10,6 +10,9 @@ const WITHIN_MS = 200_000;
 
 interface Results {
   readonly testResults: readonly {
+    readonly status: string;
+    /** Why a file failed beside its tests: in what it does before them. */
+    readonly message: string;
     readonly assertionResults: readonly {
       readonly status: string;
       readonly title: string;
@@ -83,11 +86,18 @@ function outcomesOf(file: string, said: string): Ran {
   const ran = results.testResults
     .flatMap(({ assertionResults }) => assertionResults)
     .filter(({ status }) => status === 'passed' || status === 'failed');
-  if (ran.length === 0) throw new Error(`no test ran: ${said.slice(-2000)}`);
+  const before = results.testResults.filter(
+    ({ status }) => status === 'failed' && ran.length === 0,
+  );
+  if (ran.length === 0 && before.length === 0) throw new Error(`no test ran: ${said.slice(-2000)}`);
+  const messages = [
+    ...before.map(({ message }) => message),
+    ...ran
+      .filter(({ status }) => status === 'failed')
+      .map(({ failureMessages: [one = ''] }) => one),
+  ];
   return {
     passed: ran.filter(({ status }) => status === 'passed').length,
-    failures: ran
-      .filter(({ status }) => status === 'failed')
-      .map(({ failureMessages: [first = ''] }) => first.split('\n')[0] ?? ''),
+    failures: messages.map((text) => text.split('\n')[0] ?? ''),
   };
 }
