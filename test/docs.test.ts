@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -105,8 +105,36 @@ describe('docs/metrics.md', () => {
   });
 });
 
+describe('docs/security.md', () => {
+  const TESTS = path.resolve(import.meta.dirname);
+  /** What the titles of tests begin with: one id, or a few. */
+  const titled = new Set(
+    (readdirSync(TESTS, { recursive: true }) as string[])
+      .filter((file) => file.endsWith('.test.ts'))
+      .flatMap((file) => [
+        ...readFileSync(path.join(TESTS, file), 'utf8').matchAll(/['`]((?:[A-Z]\d\d )+)(?=\S)/g),
+      ])
+      .flatMap(([, ids = '']) => ids.trim().split(' ')),
+  );
+
+  it('names by their ids tests that there are', () => {
+    const head = ['wall', 'what attacks it', 'flag or line', 'rows'];
+    const named = read('security.md').match(/\b[A-Z]\d\d\b/g) ?? [];
+    expect(tableOf('security.md', ...head).length).toBeGreaterThan(10);
+    expect(new Set(named).size).toBeGreaterThan(60);
+    expect([...new Set(named)].filter((id) => !titled.has(id))).toEqual([]);
+  });
+});
+
 describe('every page', () => {
-  const pages = ['errors.md', 'configuration.md', 'metrics.md', 'architecture.md'];
+  const pages = [
+    'errors.md',
+    'configuration.md',
+    'metrics.md',
+    'architecture.md',
+    'security.md',
+    'hardening.md',
+  ];
 
   it.each(pages)('%s names only files of this project that exist', (page) => {
     const root = path.dirname(DOCS);

@@ -81,8 +81,8 @@ const CONFIG: readonly Wall[] = [
 
 const bind = '/var/run:/host:ro';
 const HOST: readonly Wall[] = [
-  without('HostConfig.Runtime', ordered('B08')),
-  turned('HostConfig.Privileged', true, row('filesystem', 'F08')),
+  turned('HostConfig.Runtime', 'runsc', ordered('B08')),
+  turned('HostConfig.Privileged', true, ordered('B08')),
   turned('HostConfig.PublishAllPorts', true, ordered('B08')),
   {
     flag: 'HostConfig.NetworkMode',
