@@ -1,6 +1,6 @@
 /** What the profile of system calls keeps shut, group by group, and the row that must turn red where one is let through. */
 import type { CreateBody } from '../../services/worker/sandbox/create-body.ts';
-import type { Row, Wall } from './walls.ts';
+import { ordered, type Row, type Wall } from './walls.ts';
 
 interface Rule {
   names: string[];
@@ -14,9 +14,9 @@ interface Profile {
 }
 
 const MARK = 'seccomp=';
-const row = (file: string, id: string): Row => ({ file, id });
+const row = (file: string, id: string): Row => ({ file: `test/escape/${file}.test.ts`, id });
 /** Calls that a process without capabilities is refused all the same: nothing shows but the profile. */
-const WRITTEN = row('as-ordered', 'B11');
+const WRITTEN = ordered('B11');
 
 const profiled = (name: string, is: Row, change: (profile: Profile) => void): Wall => ({
   flag: `seccomp: ${name}`,
@@ -52,7 +52,7 @@ export const PROFILE_WALLS: readonly Wall[] = [
   },
   {
     flag: 'HostConfig.SecurityOpt.no-new-privileges',
-    row: row('as-ordered', 'B03'),
+    row: ordered('B03'),
     breach(body) {
       const options = body.HostConfig.SecurityOpt;
       body.HostConfig.SecurityOpt = options.filter((one) => !one.startsWith('no-new-privileges'));

@@ -1,4 +1,4 @@
-/** One row of test/escape, run against a server of its own whose engine is a proxy. */
+/** One row of the tests, run against a server of its own whose engine is a proxy. */
 import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import os from 'node:os';
@@ -27,8 +27,6 @@ export interface Ran {
   readonly failures: readonly string[];
 }
 
-export const fileOf = ({ file }: Row): string => `test/escape/${file}.test.ts`;
-
 /** The tests of that file whose title has the id. Throws where none ran. */
 export async function runRow(row: Row, engine: string): Promise<Ran> {
   const folder = mkdtempSync(path.join(os.tmpdir(), 'cofferdam-row-'));
@@ -43,7 +41,7 @@ export async function runRow(row: Row, engine: string): Promise<Ran> {
         process.execPath,
         [
           path.join(packageRoot, 'node_modules/vitest/vitest.mjs'),
-          ...['run', '--project', 'server', fileOf(row), '-t', `\\b${row.id}\\b`],
+          ...['run', '--project', 'server', row.file, '-t', `\\b${row.id}\\b`],
           ...['--reporter=json', `--outputFile=${output}`],
         ],
         {

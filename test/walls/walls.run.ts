@@ -3,12 +3,12 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { aBody } from './a-body.ts';
 import { type EngineProxy, startEngineProxy } from './engine-proxy.ts';
 import { PROFILE_WALLS } from './profile-walls.ts';
-import { fileOf, runRow } from './run-row.ts';
+import { runRow } from './run-row.ts';
 import { BODY_WALLS, pathWalls } from './walls.ts';
 
 const WALLS = [...BODY_WALLS, ...pathWalls(aBody()), ...PROFILE_WALLS];
 const ROWS = [
-  ...new Map(WALLS.map(({ row }) => [`${fileOf(row)} ${row.id}`, row] as const)).entries(),
+  ...new Map(WALLS.map(({ row }) => [`${row.file} ${row.id}`, row] as const)).entries(),
 ];
 
 let proxy: EngineProxy;

@@ -5,7 +5,6 @@ import { describe, expect, it } from 'vitest';
 import { packageRoot } from '../../shared/images.ts';
 import { aBody } from './a-body.ts';
 import { PROFILE_WALLS } from './profile-walls.ts';
-import { fileOf } from './run-row.ts';
 import { BODY_WALLS, pathWalls } from './walls.ts';
 
 const WALLS = [...BODY_WALLS, ...pathWalls(aBody()), ...PROFILE_WALLS];
@@ -37,9 +36,9 @@ describe('the list of walls', () => {
     expect(new Set(names).size).toBe(names.length);
   });
 
-  it('names a row of test/escape for each', () => {
+  it('names a row of the tests for each', () => {
     const missing = WALLS.filter(({ row }) => {
-      const text = readFileSync(path.join(packageRoot, fileOf(row)), 'utf8');
+      const text = readFileSync(path.join(packageRoot, row.file), 'utf8');
       return !new RegExp(`['\`][^'\`\\n]*\\b${row.id}\\b`).test(text);
     });
     expect(missing.map(({ flag }) => flag)).toEqual([]);

@@ -1,12 +1,12 @@
 /**
- * Every flag of a sandbox's body, what is done to it, and the row of test/escape that must turn red. A flag whose value is
+ * Every flag of a sandbox's body, what is done to it, and the row of the tests that must turn red. A flag whose value is
  * what the engine would do anyway is not left out but turned round.
  */
 import { existsSync } from 'node:fs';
 import type { CreateBody } from '../../services/worker/sandbox/create-body.ts';
 import type { Breach } from './engine-proxy.ts';
 
-/** A test in test/escape: its file, and the id in its title. */
+/** A test of test/escape or test/e2e: its file, and the id in its title. */
 export interface Row {
   readonly file: string;
   readonly id: string;
@@ -19,8 +19,8 @@ export interface Wall {
 }
 
 type Loose = Record<string, unknown>;
-const row = (file: string, id: string): Row => ({ file, id });
-const ordered = (id: string): Row => row('as-ordered', id);
+const row = (file: string, id: string): Row => ({ file: `test/escape/${file}.test.ts`, id });
+export const ordered = (id: string): Row => ({ file: 'test/e2e/as-ordered.test.ts', id });
 
 /** The object that holds a flag, and the flag's own name. */
 function placeOf(body: CreateBody, flag: string): [Loose, string] {
@@ -94,7 +94,7 @@ const HOST: readonly Wall[] = [
       delete (body as unknown as Loose).Hostname;
     },
   },
-  turned('HostConfig.IpcMode', 'host', row('kernel-files', 'I07')),
+  turned('HostConfig.IpcMode', 'host', ordered('B13')),
   turned('HostConfig.PidMode', 'host', ordered('B01')),
   {
     flag: 'HostConfig.UTSMode',

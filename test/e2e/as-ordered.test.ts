@@ -2,13 +2,15 @@
  * What a sandbox is made of, seen from inside it and from its engine, against the list here: walls behind which there is
  * a second one, so that no attack shows when they are gone. `npm run test:walls` takes each away and expects a red row.
  */
+import { readlinkSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, inject, test } from 'vitest';
 import { seccompProfile } from '../../services/worker/sandbox/seccomp.ts';
 import type { JobResult } from '../../shared/contract/result.ts';
 import { docker } from '../helpers/docker.ts';
-import { api } from './attack.ts';
+import { callerOf } from '../helpers/server.ts';
 
+const api = callerOf(inject('server'));
 const MIB = 1024 * 1024;
 const FOUND_WITHIN_MS = 20_000;
 const RUN_WITHIN_S = 15;
@@ -124,6 +126,15 @@ describe('inside', () => {
     const lines = (await read(script)).trim().split('\n');
     expect(lines.length).toBeGreaterThan(8);
     expect(lines.filter((line) => !/ (folder 0|1:3)$/.test(line))).toEqual([]);
+  });
+
+  test('B13 its namespaces are not those of the host', async () => {
+    const kinds = ['mnt', 'pid', 'net', 'ipc', 'uts', 'cgroup'];
+    const script = kinds.map((kind) => `readlink /proc/self/ns/${kind}`).join('; ');
+    const inside = (await read(script)).trim().split('\n');
+    expect(inside).toHaveLength(kinds.length);
+    const shared = kinds.filter((kind) => inside.includes(readlinkSync(`/proc/self/ns/${kind}`)));
+    expect(shared).toEqual([]);
   });
 
   test('B07 the tree of cgroups begins at the sandbox', async () => {
