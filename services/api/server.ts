@@ -20,6 +20,7 @@ import { problemOf, requestInvalid, sendError } from './http-error.ts';
 import { HTTP_LIMITS } from './http-limits.ts';
 import { isTooDeep, tooDeep } from './json-depth.ts';
 import { endWithKey } from './key-watch.ts';
+import { requirePlain } from './plain-requests.ts';
 import type { Call } from './policy/call.ts';
 import type { Server } from './routes/server-types.ts';
 
@@ -86,6 +87,7 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
   server.decorateRequest('caller', null);
   server.addHook('onRequest', async (request, reply) => {
     void reply.header('X-Request-Id', request.id);
+    requirePlain(request);
     if (isClosing) throw new AppError('SHUTTING_DOWN', { retryAfterSeconds: 1 });
     const { isPublic, scope } = request.routeOptions.config;
     if (isPublic) return;
@@ -134,12 +136,6 @@ async function describeRoutes(server: Server, version: string): Promise<void> {
 
 /** JSON in UTF-8 and nothing else: broken bytes would reach the program as other text than was sent. */
 function readJsonBodies(server: Server): void {
-  // Nothing is ever unpacked: a small body that becomes a large one has no way in.
-  server.addHook('onRequest', async ({ headers }) => {
-    if (/^(identity)?$/i.test(headers['content-encoding'] ?? '')) return;
-    const detail = 'expected a body without Content-Encoding';
-    throw new AppError('MEDIA_TYPE_UNSUPPORTED', { detail });
-  });
   const parse = server.getDefaultJsonParser('error', 'error');
   server.removeAllContentTypeParsers();
   server.addContentTypeParser(
