@@ -97,13 +97,7 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
     endWithKey(reply, () => options.authenticate(authorization));
     if (scope !== undefined) requireScope(request.caller, scope);
   });
-  server.addHook('preHandler', async (request) => {
-    const { tool } = request.routeOptions.config;
-    if (tool === undefined || request.caller === null) return;
-    // The path stands above the query: `?id=` must not be what rules see instead of the id that is used.
-    const args = { ...(request.query as object), ...(request.params as object) };
-    await options.decide({ tool, caller: request.caller, args, nowMs: Date.now() });
-  });
+  judgeTools(server, options.decide);
   server.addHook('onSend', async (request, reply) => {
     // A connection kept alive past the answer that was under way would hold up the stop.
     if (isClosing) void reply.header('Connection', 'close');
@@ -116,6 +110,17 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
     scope.get('/openapi.json', hidden, async () => server.swagger());
   });
   return server;
+}
+
+/** Routes that run nothing are tools to the policy as well. */
+function judgeTools(server: Server, decide: ServerOptions['decide']): void {
+  server.addHook('preHandler', async (request) => {
+    const { tool } = request.routeOptions.config;
+    if (tool === undefined || request.caller === null) return;
+    // The path stands above the query: `?id=` must not be what rules see instead of the id that is used.
+    const args = { ...(request.query as object), ...(request.params as object) };
+    await decide({ tool, caller: request.caller, args, nowMs: Date.now() });
+  });
 }
 
 async function describeRoutes(server: Server, version: string): Promise<void> {
