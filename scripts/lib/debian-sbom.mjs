@@ -23,7 +23,12 @@ const bom = {
   version: 1,
   metadata: {
     timestamp: new Date().toISOString(),
-    component: { type: 'container', 'bom-ref': digest, name: `sandbox image ${name}`, version: reference },
+    component: {
+      type: 'container',
+      'bom-ref': digest,
+      name: `sandbox image ${name}`,
+      version: reference,
+    },
     properties: [{ name: 'digest', value: digest }],
   },
   components,
