@@ -19,13 +19,13 @@ describe('limits', () => {
   ];
   const REFUSED = ['0', '-1', '1.5', '1e400', '"5"', 'null', '[]', 'true', '9007199254740993'];
 
-  test.each(NAMES)('H34 T18 limits.%s is a whole positive number and nothing else', async (name) => {
+  test.each(NAMES)('limits.%s is a whole positive number and nothing else', async (name) => {
     for (const value of REFUSED) {
       await invalid(`{"command":["true"],"limits":{"${name}":${value}}}`, `limits.${name}`);
     }
   });
 
-  test.each(['timeoutMs', 'expiresInMs', 'retainMs'])('%s is too', async (name) => {
+  test.each(['timeoutMs', 'expiresInMs', 'retainMs'])('H34 %s is too', async (name) => {
     for (const value of REFUSED) await invalid(`{"command":["true"],"${name}":${value}}`, name);
   });
 
