@@ -119,13 +119,15 @@ describe('inside', () => {
 
   test('B06 what only informs an attacker is covered, path by path', async () => {
     const paths = MASKED.map((path) => path.replace(/^\//, '')).join(' ');
+    // By a mount of its own, empty or the null device: the folder beneath may be empty as well.
     const script = `cd /; for path in ${paths}; do
-      if [ -d $path ]; then echo /$path folder $(ls -A $path | wc -l)
-      elif [ -e $path ]; then echo /$path $(stat -c %t:%T $path); fi
+      mounted=$(grep -c " /$path " /proc/self/mountinfo)
+      if [ -d $path ]; then echo /$path $mounted folder $(ls -A $path | wc -l)
+      elif [ -e $path ]; then echo /$path $mounted $(stat -c %t:%T $path); fi
     done`;
     const lines = (await read(script)).trim().split('\n');
     expect(lines.length).toBeGreaterThan(8);
-    expect(lines.filter((line) => !/ (folder 0|1:3)$/.test(line))).toEqual([]);
+    expect(lines.filter((line) => !/ 1 (folder 0|1:3)$/.test(line))).toEqual([]);
   });
 
   test('B13 its namespaces are not those of the host', async () => {
