@@ -57,7 +57,6 @@ const NOT_THE_WORKERS: readonly (readonly [string, ...string[]])[] = [
   ['HSET', '{cofferdam}:tenants:records', 'x', 'x'],
   ['HSET', '{cofferdam}:approval:x', 'state', 'approved'],
   ['SET', '{cofferdam}:remembered:x:y', 'x'],
-  ['DEL', '{cofferdam}:kill-switch'],
   ['XADD', '{cofferdam}:audit', '*', 'a', 'b'],
   ['DEL', '{cofferdam}:audit'],
   ['HGETALL', '{cofferdam}:api-key:x'],

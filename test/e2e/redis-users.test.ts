@@ -9,6 +9,9 @@ import { callerOf, startProcess, startServer } from '../helpers/server.ts';
 import { batchesOf, GROUPED, sh } from './batch-api.ts';
 import { startRedisWithUsers, type User } from './redis-users.ts';
 
+/** Two processes start, each with an engine to ask. */
+const LONG_MS = 180_000;
+
 const releases: (() => unknown)[] = [];
 afterEach(async () => {
   for (const release of releases.splice(0).reverse()) await release();
@@ -49,7 +52,9 @@ async function startBoth(urlOf: (user: User) => string, env: Record<string, stri
 }
 
 describe('the users of deploy/redis/users.acl', () => {
-  test('are all that API and worker need, for everything that jobs do', async () => {
+  test('are all that API and worker need, for everything that jobs do', {
+    timeout: LONG_MS,
+  }, async () => {
     const { urlOf } = await startRedis();
     const { api, worker } = await startBoth(urlOf);
     const caller = callerOf(api);
@@ -80,7 +85,9 @@ describe('the users of deploy/redis/users.acl', () => {
 });
 
 describe('TLS to Redis', () => {
-  test('a job runs where Redis speaks TLS alone, and its certificate is checked', async () => {
+  test('a job runs where Redis speaks TLS alone, and its certificate is checked', {
+    timeout: LONG_MS,
+  }, async () => {
     const certificates = folder();
     const own = (name: string): string => path.join(certificates, name);
     execFileSync(
