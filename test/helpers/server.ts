@@ -50,6 +50,17 @@ export async function startServer(
   return { ...started, url: started.said, key, dataDir, worker, stop };
 }
 
+/** A process that ended, or said nothing for too long, before it was up. */
+export class DidNotStartError extends Error {
+  override readonly name = 'DidNotStartError';
+  readonly end: NodeJS.Signals | number | null;
+
+  constructor(end: NodeJS.Signals | number | null, message: string) {
+    super(message);
+    this.end = end;
+  }
+}
+
 /** How a process ended. */
 export interface Exit {
   readonly code: number | null;
@@ -123,8 +134,9 @@ async function upLine(child: ChildProcess, log: () => string, up: RegExp): Promi
     if (child.exitCode !== null || child.signalCode !== null) break;
     await sleep(50);
   }
+  const end = child.signalCode ?? child.exitCode;
   child.kill('SIGKILL');
-  throw new Error(`The server did not start:\n${log()}`);
+  throw new DidNotStartError(end, `The server did not start (${end ?? 'no end'}):\n${log()}`);
 }
 
 /** Requests to one server as one caller. */

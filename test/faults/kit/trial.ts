@@ -15,8 +15,14 @@ import { type EngineWitness, watchEngine } from './witness.ts';
 import { createWorld, type World } from './world.ts';
 
 const FINALS_WITHIN_MS = 120_000;
-/** Quick to stop: what still runs at the end of a row is nobody's. */
-const QUICK_STOP = { COFFERDAM_DRAIN_MS: '2000' };
+/** What still runs at the end of a row is nobody's; and few slots, so that a census knows what a stock may be. */
+const SMALL = {
+  COFFERDAM_DRAIN_MS: '2000',
+  COFFERDAM_SLOTS: '2',
+  COFFERDAM_POOL_MAX_READY: '2',
+};
+/** Sandboxes that a worker of these settings keeps ready, at most. */
+export const STOCK = Number(SMALL.COFFERDAM_POOL_MAX_READY);
 
 export interface TrialOptions {
   /** A Redis of the row's own making; without, one that keeps everything is started. */
@@ -40,7 +46,10 @@ export interface Trial {
   /** What there is now, to be compared with at the end; only processes that stay are compared. */
   takeCensus(): Promise<Census>;
   /** Throws unless the history held. */
-  judge(client: Client, options?: { maxStarts?: number; withinMs?: number }): Promise<Verdict>;
+  judge(
+    clients: readonly Client[],
+    options?: { maxStarts?: number; withinMs?: number },
+  ): Promise<Verdict>;
   /** Throws when something is left that was not there before. `stock`: sandboxes that are kept ready, at most. */
   expectNothingLeaked(
     before: Census,
@@ -57,7 +66,7 @@ export async function startTrial(options: TrialOptions = {}): Promise<Trial> {
   const world = createWorld({
     redisUrl,
     ...(options.engine === undefined ? {} : { engine: options.engine.socket }),
-    env: { ...QUICK_STOP, ...options.env },
+    env: { ...SMALL, ...options.env },
   });
   if (own !== undefined) world.own(own.stop);
   const redis = new Redis(redisUrl, { maxRetriesPerRequest: null });
@@ -85,7 +94,7 @@ export async function startTrial(options: TrialOptions = {}): Promise<Trial> {
     programs,
     clientOf: (apis) => createClient({ urls: apis.map(({ url }) => url), key: world.key, history }),
     takeCensus: () => takeCensus(censusOf()),
-    async judge(client, { maxStarts, withinMs = FINALS_WITHIN_MS } = {}) {
+    async judge(clients, { maxStarts, withinMs = FINALS_WITHIN_MS } = {}) {
       const verdict = verdictOf({
         entries: history.entries,
         finals: await client.finals(withinMs),
