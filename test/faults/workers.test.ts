@@ -1,7 +1,6 @@
 /** Rows of the fault matrix: workers that are killed, stopped, blocked, replaced and told to stop. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, expect, test } from 'vitest';
-import type { Milestone } from '../../shared/milestones.ts';
 import { until } from '../e2e/watching.ts';
 import { armed } from './kit/armed.ts';
 import { nonceJob } from './kit/client.ts';

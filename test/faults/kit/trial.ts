@@ -10,7 +10,7 @@ import { type Client, createClient } from './client.ts';
 import { createHistory, type History } from './history.ts';
 import type { Api, Env } from './member.ts';
 import { type ProgramWitness, watchPrograms } from './programs.ts';
-import { type Verdict, verdictOf } from './verdict.ts';
+import { type FinalRead, type Verdict, verdictOf } from './verdict.ts';
 import { type EngineWitness, watchEngine } from './witness.ts';
 import { createWorld, type World } from './world.ts';
 
@@ -33,6 +33,11 @@ export interface TrialOptions {
   readonly historyFile?: string;
 }
 
+export interface Judged {
+  readonly verdict: Verdict;
+  readonly finals: readonly FinalRead[];
+}
+
 export interface Trial {
   readonly world: World;
   readonly redis: Redis;
@@ -49,7 +54,7 @@ export interface Trial {
   judge(
     clients: readonly Client[],
     options?: { maxStarts?: number; withinMs?: number },
-  ): Promise<Verdict>;
+  ): Promise<Judged>;
   /** Throws when something is left that was not there before. `stock`: sandboxes that are kept ready, at most. */
   expectNothingLeaked(
     before: Census,
@@ -95,9 +100,10 @@ export async function startTrial(options: TrialOptions = {}): Promise<Trial> {
     clientOf: (apis) => createClient({ urls: apis.map(({ url }) => url), key: world.key, history }),
     takeCensus: () => takeCensus(censusOf()),
     async judge(clients, { maxStarts, withinMs = FINALS_WITHIN_MS } = {}) {
+      const finals = (await Promise.all(clients.map((one) => one.finals(withinMs)))).flat();
       const verdict = verdictOf({
         entries: history.entries,
-        finals: await client.finals(withinMs),
+        finals,
         startsSeen: programs.starts(),
         ...(maxStarts === undefined ? {} : { maxStarts }),
       });
@@ -105,7 +111,7 @@ export async function startTrial(options: TrialOptions = {}): Promise<Trial> {
         const lines = verdict.violations.map(({ kind, about }) => `${kind}: ${about}`);
         throw new Error(`the history did not hold:\n  ${lines.slice(0, 30).join('\n  ')}`);
       }
-      return verdict;
+      return { verdict, finals };
     },
     expectNothingLeaked: (before, limits) => expectNothingLeaked(censusOf(), before, limits),
     stop: () => world.stop(),
