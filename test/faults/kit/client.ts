@@ -43,7 +43,10 @@ export interface Client {
   submit(job: NonceJob, how?: SubmitOptions): Promise<Ended | undefined>;
   /** Repeats under one key until it is known to be accepted; its id. */
   submitSurely(job: NonceJob, how?: { waitSeconds?: number }): Promise<string>;
-  submitBatchSurely(jobs: readonly NonceJob[], defaults?: JobRequestInput): Promise<string>;
+  submitBatchSurely(
+    jobs: readonly NonceJob[],
+    defaults?: Partial<JobRequestInput>,
+  ): Promise<string>;
   get(id: string, waitSeconds?: number): Promise<Seen | undefined>;
   cancel(id: string): Promise<Ended | undefined>;
   cancelBatch(id: string): Promise<Ended | undefined>;
@@ -115,7 +118,7 @@ export function createClient(options: {
     submit,
     submitSurely: (job, how = {}) =>
       surely('a job', (idempotencyKey) => submit(job, { ...how, idempotencyKey })),
-    async submitBatchSurely(jobs, defaults = {} as JobRequestInput) {
+    async submitBatchSurely(jobs, defaults = {}) {
       const body = { defaults, jobs: jobs.map(({ request }) => request) };
       const nonces = jobs.map(({ nonce }) => nonce);
       const id = await surely('a batch', (idempotencyKey) =>
