@@ -14,6 +14,7 @@ import {
   findRepeated,
   type Share,
 } from '../../shared/queue/admit.ts';
+import { keepsOrder } from '../../shared/queue/connection.ts';
 import type { Entrance } from '../../shared/queue/entrance.ts';
 import { costOf, type Entry } from '../../shared/queue/fair-share.ts';
 import type { Caller } from './auth.ts';
@@ -90,6 +91,7 @@ export interface AdmitOptions {
 export function createAdmit(options: AdmitOptions): Admit {
   const { redis, entrance, permission, limits, log } = options;
   const turns = createTurns();
+  const isOrdered = keepsOrder(redis);
   let fullUntilMs = 0;
 
   const shareOf: Admit['shareOf'] = ({ tenant }) => {
@@ -152,7 +154,8 @@ export function createAdmit(options: AdmitOptions): Admit {
       // On one connection the record is written first. Where nothing will refuse it and its turn is known, the way into
       // the queue goes right behind, and one flush brings both to disk; should it be refused all the same, a worker
       // ignores the bare id.
-      const isSure = idempotency === null && !job.approval && acceptedAtMs > fullUntilMs;
+      const isSure =
+        isOrdered && idempotency === null && !job.approval && acceptedAtMs > fullUntilMs;
       const isFirst = isSure && turns.tryFirst(lane, tenant);
       const early = isFirst ? entrance.add([{ id, lane, priority: 1 }]) : undefined;
       early?.catch(() => {});

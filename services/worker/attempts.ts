@@ -9,6 +9,7 @@ import type { JobSpec } from '../../shared/contract/spec.ts';
 import type { Log } from '../../shared/log.ts';
 import { milestone } from '../../shared/milestones.ts';
 import { type Begun, beginJob, handBackJob } from '../../shared/queue/begin.ts';
+import { keepsOrder } from '../../shared/queue/connection.ts';
 import type { Entrance } from '../../shared/queue/entrance.ts';
 import { type JobRecord, readRecord } from '../../shared/queue/job-record.ts';
 import { MAX_STARTS } from '../../shared/queue/options.ts';
@@ -178,8 +179,9 @@ export class Attempts {
       );
     });
     // What the queue is told next goes over the same connection, behind the end: nobody need wait for it here. Not so
-    // with artifacts, which take more than one round trip, nor with output that is masked first.
-    if (execution.artifacts.length > 0 || spec.redact.length > 0) await concluded;
+    // with artifacts, which take more than one round trip, with output that is masked first, nor in a Cluster.
+    const isSentAtOnce = execution.artifacts.length === 0 && spec.redact.length === 0;
+    if (!isSentAtOnce || !keepsOrder(redis)) await concluded;
     else this.#settleBehind(id, concluded);
     return ENDED;
   }
