@@ -18,10 +18,29 @@ const ENGINE_WITHIN_MS = 30_000;
 const DESCRIPTORS_MORE = 24;
 /** Heaps that find their size; a leak of a fault shows in a soak. */
 const MEGABYTES_MORE = 150;
-const CGROUP_PARENT = 'cofferdam';
 
 /** Sets that must be empty once no job is open, whatever was there before. */
 const EMPTY_WHEN_QUIET = ['running', 'open', 'unqueued', 'tenants:running', 'tenants:open'];
+
+/** Where an engine is, and where it keeps what it holds. */
+export interface EngineAt {
+  /** As COFFERDAM_ENGINE and DOCKER_HOST say it. */
+  readonly socket: string;
+  readonly root: string;
+  readonly run: string;
+  /** The parent of its sandboxes' control groups, beneath each hierarchy. */
+  readonly groups: string;
+  /** Of its daemon, which may have a table of mounts of its own. */
+  pid(): number;
+}
+
+const MACHINES_OWN: EngineAt = {
+  socket: 'unix:///var/run/docker.sock',
+  root: '/var/lib/docker',
+  run: '/var/run/docker',
+  groups: 'cofferdam',
+  pid: () => Number(readFileSync('/var/run/docker.pid', 'utf8')),
+};
 
 export interface CensusOf {
   /** What the sandboxes of this world are labelled with, as Docker's filter has it. */
@@ -29,7 +48,7 @@ export interface CensusOf {
   readonly redis: Redis;
   readonly members: readonly Member[];
   /** Of an engine of one's own. */
-  readonly engine?: { readonly socket: string; readonly root: string; readonly run: string };
+  readonly engine?: EngineAt;
 }
 
 export interface Census {
@@ -127,27 +146,26 @@ const dockerOf =
     return stdout.split('\n').filter((line) => line !== '');
   };
 
+const CGROUPS = '/sys/fs/cgroup';
 const CONTAINER_ID = /[0-9a-f]{64}/;
 
 /** First what there is, then who is known: what came between the two looks is known. */
 async function orphansOf(of: CensusOf): Promise<string[]> {
-  const { run, root } = of.engine ?? { run: '/var/run/docker', root: '/var/lib/docker' };
+  const { run, root, groups, pid } = of.engine ?? MACHINES_OWN;
   const docker = dockerOf(of);
+  const parents = ['.', ...entriesOf(CGROUPS)].map((one) => `${CGROUPS}/${one}/${groups}`);
   const held = [
-    ...entriesOf('/sys/fs/cgroup')
-      .flatMap((controller) => entriesOf(`/sys/fs/cgroup/${controller}/${CGROUP_PARENT}`))
-      .concat(entriesOf(`/sys/fs/cgroup/${CGROUP_PARENT}`))
+    ...parents
+      .flatMap(entriesOf)
       .flatMap((name) => idIn(name).map((id) => ({ what: 'cgroup', id }))),
     ...shims(run).map((id) => ({ what: 'shim', id })),
   ];
-  const mounts = mountsUnder(`${root}/overlay2/`);
+  const mounts = mountsUnder(`${root}/overlay2/`, pid());
   const netns = entriesOf(`${run}/netns`).filter((name) => name !== 'default');
   const known = new Set(await docker('ps', '-aq', '--no-trunc'));
   const details = await detailsOf(docker, [...known]);
-  // Cgroups are under one parent for every engine of the machine: only who asks the machine's own can judge them.
-  const judged = held.filter(({ what }) => what !== 'cgroup' || of.engine === undefined);
   return [
-    ...new Set(judged.filter(({ id }) => !known.has(id)).map(({ what, id }) => `${what} ${id}`)),
+    ...new Set(held.filter(({ id }) => !known.has(id)).map(({ what, id }) => `${what} ${id}`)),
     ...mounts.filter((one) => !details.has(one)).map((one) => `mount ${one}`),
     ...netns.filter((one) => !details.has(`${run}/netns/${one}`)).map((one) => `netns ${one}`),
   ].sort();
@@ -175,8 +193,8 @@ function shims(run: string): string[] {
   });
 }
 
-const mountsUnder = (folder: string): string[] =>
-  readFileSync('/proc/self/mounts', 'utf8')
+const mountsUnder = (folder: string, pid: number): string[] =>
+  readFileSync(`/proc/${pid}/mounts`, 'utf8')
     .split('\n')
     .map((line) => line.split(' ')[1] ?? '')
     .filter((place) => place.startsWith(folder) && place.endsWith('/merged'));

@@ -1,6 +1,7 @@
 /** A client that notes every call in a history, and repeats what it does not know the effect of. */
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { BatchView } from '../../../shared/contract/batch.ts';
 import type { JobRequestInput } from '../../../shared/contract/request.ts';
 import type { JobResult } from '../../../shared/contract/result.ts';
 import {
@@ -10,7 +11,7 @@ import {
   type Seen,
   UnknownEffectError,
 } from './history.ts';
-import { type FinalRead, NONCE_LABEL } from './verdict.ts';
+import { type FinalRead, MOST_STARTS_LABEL, NONCE_LABEL } from './verdict.ts';
 
 const CALL_WITHIN_MS = 15_000;
 const REPEAT_FIRST_MS = 50;
@@ -19,6 +20,8 @@ const SURE_WITHIN_MS = 120_000;
 const READS_AT_ONCE = 16;
 /** Answers that ask for patience: nothing was done, and the same call may be made again. */
 const BUSY = [429, 503];
+
+const newKey = (): string => `faults-${randomUUID()}`;
 
 /** A job that prints its nonce, and what else it does. */
 export interface NonceJob {
@@ -33,7 +36,11 @@ export function nonceJob(then = 'true', more: Partial<JobRequestInput> = {}): No
     // The nonce is in the command line as well, where whoever looks at the machine's processes finds it.
     command: ['sh', '-c', `echo "$0"; ${then}`, nonce],
     ...more,
-    labels: { ...more.labels, [NONCE_LABEL]: nonce },
+    labels: {
+      ...more.labels,
+      [NONCE_LABEL]: nonce,
+      ...(more.onLost === 'fail' ? { [MOST_STARTS_LABEL]: '1' } : {}),
+    },
   } as JobRequestInput;
   return { nonce, request };
 }
@@ -42,7 +49,7 @@ export interface Client {
   /** One call. Without a key it must not be repeated. */
   submit(job: NonceJob, how?: SubmitOptions): Promise<Ended | undefined>;
   /** Repeats under one key until it is known to be accepted; its id. */
-  submitSurely(job: NonceJob, how?: { waitSeconds?: number }): Promise<string>;
+  submitSurely(job: NonceJob, how?: SubmitOptions): Promise<string>;
   submitBatchSurely(
     jobs: readonly NonceJob[],
     defaults?: Partial<JobRequestInput>,
@@ -50,6 +57,8 @@ export interface Client {
   get(id: string, waitSeconds?: number): Promise<Seen | undefined>;
   cancel(id: string): Promise<Ended | undefined>;
   cancelBatch(id: string): Promise<Ended | undefined>;
+  /** Until no job of it is open, or the time is over; whoever it asks may be away meanwhile. */
+  waitForBatch(id: string, seconds: number): Promise<void>;
   /** Every job that the server knows, once all of them are done or the time is over. */
   finals(withinMs: number): Promise<FinalRead[]>;
 }
@@ -96,9 +105,9 @@ export function createClient(options: {
   /** Until it is known to have been accepted, under one key. */
   const surely = async (
     what: string,
+    idempotencyKey: string,
     call: (idempotencyKey: string) => Promise<Ended | undefined>,
   ) => {
-    const idempotencyKey = `faults-${randomUUID()}`;
     const deadline = Date.now() + SURE_WITHIN_MS;
     for (let pauseMs = REPEAT_FIRST_MS; Date.now() < deadline; pauseMs *= 2) {
       const ended = await call(idempotencyKey);
@@ -117,11 +126,13 @@ export function createClient(options: {
   const client: Client = {
     submit,
     submitSurely: (job, how = {}) =>
-      surely('a job', (idempotencyKey) => submit(job, { ...how, idempotencyKey })),
+      surely('a job', how.idempotencyKey ?? newKey(), (idempotencyKey) =>
+        submit(job, { ...how, idempotencyKey }),
+      ),
     async submitBatchSurely(jobs, defaults = {}) {
       const body = { defaults, jobs: jobs.map(({ request }) => request) };
       const nonces = jobs.map(({ nonce }) => nonce);
-      const id = await surely('a batch', (idempotencyKey) =>
+      const id = await surely('a batch', newKey(), (idempotencyKey) =>
         history.record({ operation: 'submit_batch', nonces, idempotencyKey }, async () => {
           const headers = { 'Idempotency-Key': idempotencyKey };
           return endedOf(await send('/v1/batches', { method: 'POST', body, headers }));
@@ -136,6 +147,15 @@ export function createClient(options: {
     },
     cancel: (id) => about('cancel', id, `/v1/jobs/${id}`, 'DELETE'),
     cancelBatch: (id) => about('cancel_batch', id, `/v1/batches/${id}`, 'DELETE'),
+    async waitForBatch(id, seconds) {
+      const deadline = Date.now() + seconds * 1_000;
+      while (Date.now() < deadline) {
+        const text = await textOf(send, `/v1/batches/${id}?wait=1`);
+        const { state, counts } = JSON.parse(text) as BatchView;
+        if (state !== 'open' && counts.done === counts.total) return;
+        await sleep(REPEAT_FIRST_MS);
+      }
+    },
     async finals(withinMs) {
       const deadline = Date.now() + withinMs;
       const ids = await listed(send, ['', ...[...batches].map((id) => `&batch=${id}`)]);

@@ -114,6 +114,13 @@ describe('a violation is found:', () => {
     expect(kindsIn(seen)).toEqual(['started_too_often']);
   });
 
+  test('a second start of a job that was promised one', () => {
+    const entries = [invoke(['one']), ok('job_1')];
+    const over = { attempt: 2, labels: { nonce: 'one', 'most-starts': '1' } };
+    const finals = [done('job_1', 'one', over)];
+    expect(kindsIn({ entries, finals })).toEqual(['started_too_often']);
+  });
+
   test.each([
     ['another’s output', { stdout: 'two\n' }],
     ['no output of a program that ended by itself', { stdout: '' }],
