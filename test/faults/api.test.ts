@@ -3,6 +3,7 @@ import { afterEach, expect, test } from 'vitest';
 import { type Receiver, startReceiver } from '../api/callbacks/receiver.ts';
 import { bytesOf, readStream, resultOf, storedBytes } from '../e2e/event-stream.ts';
 import { until } from '../e2e/watching.ts';
+import { UNARMED } from './kit/armed.ts';
 import { nonceJob } from './kit/client.ts';
 import { API_MILESTONES, crashAt } from './kit/crashes.ts';
 import { show } from './kit/figures.ts';
@@ -28,7 +29,8 @@ test('A1: an API is killed within requests and batches: a client that repeats ha
   ];
   for (const at of API_MILESTONES) await crashAt(victim, at, { times: 4, redis });
   for (const load of loads) await load.stop();
-  const { verdict } = await trial.judge([trial.clientOf([steady])]);
+  await victim.start(UNARMED);
+  const { verdict } = await trial.judge([client]);
   expect(verdict.counts.unknown).toBeGreaterThan(0);
   expect(verdict.counts.terminal).toBe(verdict.counts.accepted);
   await trial.expectNothingLeaked(before, { stock: STOCK });
