@@ -1,5 +1,6 @@
 /** Rows of the fault matrix: APIs that die within a request, under a waiting client, and receivers that do not answer. */
 import { afterEach, expect, test } from 'vitest';
+import { keys } from '../../shared/queue/keys.ts';
 import { type Receiver, startReceiver } from '../api/callbacks/receiver.ts';
 import { bytesOf, readStream, resultOf, storedBytes } from '../e2e/event-stream.ts';
 import { until } from '../e2e/watching.ts';
@@ -83,7 +84,7 @@ test('A3: a receiver that is down, then slow, then failing hears of each job at 
   trial = await startTrial({
     env: { COFFERDAM_WEBHOOK_SECRET: SECRET, COFFERDAM_CALLBACK_ALLOW: `127.0.0.1:${port}` },
   });
-  const { world } = trial;
+  const { world, redis } = trial;
   const [first, second] = [await world.startApi(), await world.startApi()];
   await world.startWorker();
   const before = await trial.takeCensus();
@@ -92,21 +93,28 @@ test('A3: a receiver that is down, then slow, then failing hears of each job at 
     Array.from({ length: 4 }, () => client.submitSurely(nonceJob('true', { callback: url }))),
   );
   for (const id of wanted) await client.get(id, 30);
-  // The first attempts were refused by the system; those that follow a few seconds later meet silence, then failure.
+  await until('each was tried while nobody listened', 15_000, async () => {
+    const tries = await Promise.all(
+      wanted.map((id) => redis.hget(keys.callback(`cb_${id}`), 'attempts')),
+    );
+    return tries.every((one) => Number(one) === 1);
+  });
+  // A few seconds later half of them meet silence, the others a failure; half a minute after that they arrive.
   const receiver: Receiver = await startReceiver('127.0.0.1', port);
   trial.world.own(() => receiver.close());
-  receiver.answer = () => {};
+  const met = new Set<string | undefined>();
+  receiver.answer = (response, { headers }) => {
+    const id = String(headers['webhook-id']);
+    if (met.has(id)) return void response.writeHead(204).end();
+    met.add(id);
+    if (met.size % 2 === 0) response.writeHead(500).end();
+  };
   await until('an attempt hangs', 30_000, () => receiver.received.length > 0);
   trial.history.fault('an API killed while its delivery hangs');
   await first.kill();
-  let failures = 0;
-  receiver.answer = (response) => {
-    const isOver = ++failures > 2;
-    response.writeHead(isOver ? 204 : 500).end();
-  };
   const heard = () => new Set(receiver.received.map(({ headers }) => headers['webhook-id']));
-  const due = async () => (await trial.redis.hlen('{cofferdam}:callbacks:waiting')) === 0;
-  await until('all are delivered', 150_000, due);
+  const isOver = async () => (await redis.hlen(keys.callbacksWaiting())) === 0;
+  await until('all are delivered', 120_000, isOver);
   expect(heard()).toEqual(new Set(wanted.map((id) => `cb_${id}`)));
   await trial.judge([trial.clientOf([second])]);
   await trial.expectNothingLeaked(before, { stock: STOCK });
