@@ -155,10 +155,12 @@ async function orphansOf(of: CensusOf): Promise<string[]> {
   const docker = dockerOf(of);
   const parents = ['.', ...entriesOf(CGROUPS)].map((one) => `${CGROUPS}/${one}/${groups}`);
   const held = [
-    ...parents
-      .flatMap(entriesOf)
-      .flatMap((name) => idIn(name).map((id) => ({ what: 'cgroup', id }))),
-    ...shims(run).map((id) => ({ what: 'shim', id })),
+    ...parents.flatMap((parent) =>
+      entriesOf(parent).flatMap((name) =>
+        idIn(name).map((id) => ({ id, what: `cgroup of ${livingIn(`${parent}/${name}`)}` })),
+      ),
+    ),
+    ...shims(run).map((id) => ({ id, what: 'shim' })),
   ];
   const mounts = mountsUnder(`${root}/overlay2/`, pid());
   const netns = entriesOf(`${run}/netns`).filter((name) => name !== 'default');
@@ -178,6 +180,15 @@ function entriesOf(folder: string): string[] {
     return readdirSync(folder);
   } catch {
     return []; // there is none
+  }
+}
+
+function livingIn(group: string): string {
+  try {
+    const pids = readFileSync(`${group}/cgroup.procs`, 'utf8').split('\n').filter(Boolean);
+    return pids.length === 0 ? 'no process' : `${pids.length} processes`;
+  } catch {
+    return 'no process'; // it is gone
   }
 }
 
