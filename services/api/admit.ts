@@ -1,10 +1,12 @@
 /** The only road into the queue: request → spec → record → queue. The record comes first; a sweep mends what follows. */
+
 import { createHash, randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import type { Settings } from '../../shared/config/settings.ts';
 import type { JobRequest } from '../../shared/contract/request.ts';
 import { AppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
+import { milestone } from '../../shared/milestones.ts';
 import {
   type Admitted,
   admissionReloads,
@@ -138,6 +140,7 @@ export function createAdmit(options: AdmitOptions): Admit {
       const share = shareOf(caller);
       const acceptedAtMs = Date.now();
       const reloads = admissionReloads();
+      milestone('before_record');
       const recorded = admitJob(redis, {
         ...job,
         tenant,
@@ -156,6 +159,7 @@ export function createAdmit(options: AdmitOptions): Admit {
       const isFirst = isSure && turns.tryFirst(lane, tenant);
       const early = isFirst ? entrance.add([{ id, lane, priority: 1 }]) : undefined;
       early?.catch(() => {});
+      milestone('record_sent');
       const admitted = await recorded.finally(() => isFirst && turns.answered(lane, tenant));
       if (admitted.kind === 'awaiting_approval') {
         permission.announce([granted]);
