@@ -40,7 +40,7 @@ test('N1: a worker is cut off from Redis for a minute: it ends its sandboxes its
   trial = await startTrial({ redisUrl: server.url });
   const { world } = trial;
   const api = await world.startApi();
-  const cut = await world.startWorker({
+  await world.startWorker({
     env: { COFFERDAM_REDIS_URL: `redis://127.0.0.1:${proxy.port}` },
   });
   const long = nonceJob('sleep 40', { timeoutMs: 50_000 });

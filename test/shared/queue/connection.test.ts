@@ -81,7 +81,8 @@ describe('a Redis that refuses', () => {
 
   it('to write because it is a replica fails as a failure of the store', () =>
     withRedis({ replicaof: '127.0.0.1 1', 'replica-serve-stale-data': 'yes' }, async (server) => {
-      expect(isStoreFailure(await rejectionOf(server.redis.set('a', 'b')))).toBe(true);
+      const redis = await server.connect('request');
+      expect(isStoreFailure(await rejectionOf(redis.set('a', 'b')))).toBe(true);
     }));
 
   it('a command of ours because it is wrong is a defect of ours, and no failure of the store', async () => {
