@@ -3,7 +3,7 @@ import type { Redis } from 'ioredis';
 import { z } from 'zod';
 import type { Metrics } from '../../../shared/metrics.ts';
 import { checkRedis, type RedisCheck } from '../../../shared/queue/check.ts';
-import { readWorkers } from '../../../shared/queue/workers.ts';
+import { readWorkers, type WorkerAccount } from '../../../shared/queue/workers.ts';
 import type { Server } from './server-types.ts';
 
 const readiness = z.strictObject({
@@ -27,13 +27,7 @@ export function healthRoutes(
   },
 ): void {
   const { redis, metrics } = parts;
-  let { durability } = parts.check;
-  const unready = (problem: string): z.output<typeof readiness> => ({
-    status: 'unready',
-    durability,
-    workers: 0,
-    problems: [problem],
-  });
+  let last = parts.check;
   const config = { isPublic: true };
 
   server.get(
@@ -56,18 +50,13 @@ export function healthRoutes(
       try {
         // Anew each time: a failover or an operator may have put another Redis in its place.
         const [check, workers] = await Promise.all([checkRedis(redis), readWorkers(redis)]);
-        durability = check.durability;
+        last = check;
         if (check.refusal !== undefined) {
-          return reply.status(503).send(unready(`Redis refuses writes: ${check.refusal}`));
+          return reply.status(503).send(unready(check, `Redis refuses writes: ${check.refusal}`));
         }
-        const failing = workers.filter(({ engineFailing }) => engineFailing);
-        const problems = failing.map(({ id }) => `the engine of worker ${id} fails`);
-        if (workers.length === 0) problems.unshift('no worker is alive');
-        problems.push(...check.faults, ...(parts.policyProblems?.() ?? []));
-        const status = problems.length === 0 ? 'ready' : 'degraded';
-        return { status, durability, workers: workers.length, problems } as const;
+        return readyWith(check, workers, parts.policyProblems?.() ?? []);
       } catch {
-        return reply.status(503).send(unready('Redis does not answer'));
+        return reply.status(503).send(unready(last, 'Redis does not answer'));
       }
     },
   );
@@ -77,4 +66,29 @@ export function healthRoutes(
     { config, schema: { summary: 'Metrics for Prometheus', tags: ['health'] } },
     async (_request, reply) => reply.type(metrics.contentType).send(await metrics.text()),
   );
+}
+
+type Readiness = z.output<typeof readiness>;
+
+const unready = ({ durability }: RedisCheck, problem: string): Readiness => ({
+  status: 'unready',
+  durability,
+  workers: 0,
+  problems: [problem],
+});
+
+function readyWith(
+  { durability, faults }: RedisCheck,
+  workers: readonly WorkerAccount[],
+  policyProblems: readonly string[],
+): Readiness {
+  const failing = workers.filter(({ engineFailing }) => engineFailing);
+  const problems = [
+    ...(workers.length === 0 ? ['no worker is alive'] : []),
+    ...failing.map(({ id }) => `the engine of worker ${id} fails`),
+    ...faults,
+    ...policyProblems,
+  ];
+  const status = problems.length === 0 ? 'ready' : 'degraded';
+  return { status, durability, workers: workers.length, problems };
 }

@@ -9,6 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { Redis } from 'ioredis';
 import { descriptorsOf, pidsOf, residentMb } from '../../../bench/memory.ts';
+import { besideOurKeys } from '../../../shared/queue/connection.ts';
 import type { Member } from './member.ts';
 
 const QUIET_WITHIN_MS = 60_000;
@@ -229,7 +230,10 @@ const ID =
 async function lastingKeys(redis: Redis): Promise<Record<string, number>> {
   const counts: Record<string, number> = {};
   for (let cursor = '0', isFirst = true; isFirst || cursor !== '0'; isFirst = false) {
-    const [next, names] = await redis.scan(cursor, 'MATCH', '{cofferdam}:*', 'COUNT', 1_000);
+    const scanned = await besideOurKeys(redis, (behind) =>
+      behind.scan(cursor, 'MATCH', '{cofferdam}:*', 'COUNT', 1_000),
+    );
+    const [next, names] = scanned as [string, string[]];
     cursor = next;
     const pipeline = redis.pipeline();
     for (const name of names) pipeline.pttl(name);
