@@ -17,7 +17,7 @@ const CALL_WITHIN_MS = 15_000;
 const REPEAT_FIRST_MS = 50;
 const REPEAT_MAX_MS = 1_000;
 const SURE_WITHIN_MS = 120_000;
-const READS_AT_ONCE = 16;
+const READS_AT_ONCE = 8;
 /** Answers that ask for patience: nothing was done, and the same call may be made again. */
 const BUSY = [429, 503];
 
