@@ -15,7 +15,7 @@ import type { Member } from './member.ts';
 const QUIET_WITHIN_MS = 60_000;
 const LOOK_AGAIN_MS = 1_000;
 const ENGINE_WITHIN_MS = 30_000;
-/** Connections that clients keep alive after their last call: up to two for each of the reads that client.ts does at once. */
+/** Connections that clients keep alive after their last call: up to two for each client. */
 const DESCRIPTORS_MORE = 24;
 /** Heaps that find their size; a leak of a fault shows in a soak. */
 const MEGABYTES_MORE = 150;
