@@ -257,7 +257,7 @@ describe('the choke points', () => {
   });
 
   it('open connections to Redis in one file', () => {
-    expect(filesWith(/new Redis\(/)).toEqual(['shared/queue/connection.ts']);
+    expect(filesWith(/new (Redis|Cluster)\(/)).toEqual(['shared/queue/connection.ts']);
   });
 
   it('throw nothing without a code where a request is answered', () => {

@@ -2,11 +2,14 @@
  * The starts of a job on this worker: begin, run, conclude. When the platform fails a start, there is a second one, or
  * the job is handed back. A program's failure is a result like any other.
  */
+
 import type { Redis } from 'ioredis';
 import type { Outcome } from '../../shared/contract/result.ts';
 import type { JobSpec } from '../../shared/contract/spec.ts';
 import type { Log } from '../../shared/log.ts';
+import { milestone } from '../../shared/milestones.ts';
 import { type Begun, beginJob, handBackJob } from '../../shared/queue/begin.ts';
+import { keepsOrder } from '../../shared/queue/connection.ts';
 import type { Entrance } from '../../shared/queue/entrance.ts';
 import { type JobRecord, readRecord } from '../../shared/queue/job-record.ts';
 import { MAX_STARTS } from '../../shared/queue/options.ts';
@@ -107,8 +110,10 @@ export class Attempts {
   }
 
   async #start(id: string, begun: Started): Promise<Next> {
+    milestone('marked');
     const { leases, streamBytes, isGenuine } = this.#options;
     const { spec, end } = permit(id, begun, isGenuine);
+    milestone('parsed');
     if (end !== undefined) return this.#giveUp(id, begun.record, end, begun.start);
     const deadline = createDeadline();
     this.#running.set(id, deadline);
@@ -164,7 +169,9 @@ export class Attempts {
       outcome,
       finishedAtMs: Date.now(),
     });
+    milestone('settle_sent');
     const concluded = settling.then((settled) => {
+      milestone('settled');
       const as = this.#onSettled(settled, outcome);
       log.info(
         { outcome: outcome.kind, settled: as, sandbox: sandbox.id.slice(0, 12) },
@@ -172,8 +179,9 @@ export class Attempts {
       );
     });
     // What the queue is told next goes over the same connection, behind the end: nobody need wait for it here. Not so
-    // with artifacts, which take more than one round trip, nor with output that is masked first.
-    if (execution.artifacts.length > 0 || spec.redact.length > 0) await concluded;
+    // with artifacts, which take more than one round trip, with output that is masked first, nor in a Cluster.
+    const isSentAtOnce = execution.artifacts.length === 0 && spec.redact.length === 0;
+    if (!isSentAtOnce || !keepsOrder(redis)) await concluded;
     else this.#settleBehind(id, concluded);
     return ENDED;
   }
