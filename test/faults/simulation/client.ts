@@ -1,9 +1,10 @@
 /** Callers: each wants one job done, says so again under its Idempotency-Key until it is told an id, and may cancel it. */
+
+import { newJobId } from '../../../services/api/admit.ts';
 import type { Caller } from '../../../services/api/auth.ts';
 import type { JobRequest } from '../../../shared/contract/request.ts';
 import type { NewJob } from '../../../shared/queue/admit.ts';
 import { aSpec } from '../../worker/spec.ts';
-import { newJobId } from '../../../services/api/admit.ts';
 import { type Behaviour, TIMEOUT_MS } from './guest.ts';
 import type { JobPlan } from './plan.ts';
 import type { ApiProcess } from './processes.ts';

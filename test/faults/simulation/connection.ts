@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto';
 import { EventEmitter } from 'node:events';
 import type { Redis } from 'ioredis';
+import { fieldsOf } from '../../../shared/queue/job-record.ts';
 import { runScript } from './lua.ts';
 import type { Reply, Store } from './store.ts';
 import type { Mortal, Wire } from './wire.ts';
@@ -28,8 +29,9 @@ interface Sent {
 
 /** Sent in one go or alone, they arrive one by one. */
 const COMMANDS = [
-  ...['del', 'exists', 'get', 'hget', 'hgetall', 'hmget', 'lrange', 'mget', 'set', 'setnx'],
-  ...['smembers', 'srem', 'zadd', 'zcard', 'zrangebyscore', 'zrem', 'zremrangebyscore', 'zscore'],
+  ...['del', 'exists', 'get', 'hget', 'hgetall', 'hmget', 'keys', 'lrange', 'mget', 'pttl', 'set'],
+  ...['setnx', 'smembers', 'srem', 'type', 'zadd', 'zcard', 'zrange', 'zrangebyscore', 'zrem'],
+  ...['zremrangebyscore', 'zscore'],
 ] as const;
 
 export class Connection extends EventEmitter {
@@ -61,9 +63,10 @@ export class Connection extends EventEmitter {
     });
   }
 
-  command(name: string, args: readonly unknown[]): Promise<Reply> {
+  async command(name: string, args: readonly unknown[]): Promise<unknown> {
     const flat = args.flat().map(String);
-    return this.send(name, () => this.server.store.call(name, flat));
+    const reply = await this.send(name, () => this.server.store.call(name, flat));
+    return name === 'hgetall' ? fieldsOf(reply as string[]) : reply;
   }
 
   evalsha(digest: string, count: number, ...rest: unknown[]): Promise<Reply> {
@@ -89,7 +92,7 @@ export class Connection extends EventEmitter {
   }
 
   pipeline(): unknown {
-    const sent: Promise<Reply>[] = [];
+    const sent: Promise<unknown>[] = [];
     const chain: Record<string, unknown> = {
       exec: async () =>
         (await Promise.allSettled(sent)).map((end) =>

@@ -101,7 +101,8 @@ export class Host {
       await new Promise((resolve) => setTimeout(resolve, CALL_LIMIT_MS));
       throw new SandboxUnavailableError('the engine did not answer');
     }
-    if (performance.now() < this.failsUntilMs) throw new SandboxUnavailableError('the engine fails');
+    if (performance.now() < this.failsUntilMs)
+      throw new SandboxUnavailableError('the engine fails');
   }
 
   /** The call has had its effect; whoever made it may never hear of it. */

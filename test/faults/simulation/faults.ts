@@ -3,7 +3,10 @@ import type { Fault, Plan } from './plan.ts';
 import type { World } from './world.ts';
 
 /** What is planned happens as the steps pass; answers how much of it is still to come. */
-export function schedule(world: World, { jobs, faults }: Plan): { due: () => void; left: () => number } {
+export function schedule(
+  world: World,
+  { jobs, faults }: Plan,
+): { due: () => void; left: () => number } {
   const acts = jobs.flatMap((job): { atStep: number; act: () => void }[] => {
     const { atStep, cancelAtStep } = job;
     let client: ReturnType<World['submit']> | undefined;

@@ -1,12 +1,15 @@
 /** What runs in a sandbox here: a guest that speaks the protocol, and a program that does what its job's words say. */
-import {
-  CAUSE,
-  FROM_GUEST,
-  KIND,
-  TO_GUEST,
-} from '../../../services/worker/protocol/frame.ts';
+import { CAUSE, FROM_GUEST, KIND, TO_GUEST } from '../../../services/worker/protocol/frame.ts';
 import { GuestLostError, GuestSession } from '../../../services/worker/protocol/session.ts';
-import { done, framesOf, hello, intsOf, output, started, stepEnd } from '../../worker/protocol/frames.ts';
+import {
+  done,
+  framesOf,
+  hello,
+  intsOf,
+  output,
+  started,
+  stepEnd,
+} from '../../worker/protocol/frames.ts';
 import type { Wire } from './wire.ts';
 import type { Run, Witness } from './witness.ts';
 

@@ -58,7 +58,10 @@ const fault = fc.oneof(
   },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('engine_restarts' as const), atStep }) },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('sandbox_goes' as const), atStep, nth }) },
-  { weight: 1, arbitrary: fc.record({ kind: fc.constant('delivered_twice' as const), atStep, nth }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({ kind: fc.constant('delivered_twice' as const), atStep, nth }),
+  },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('not_delivered' as const), atStep, nth }) },
   {
     weight: 1,

@@ -1,5 +1,5 @@
 /** What must hold when everything is over, whatever happened: G1 to G6 and G8, in the words of docs/guarantees.md. */
-import { jobResult, type JobResult } from '../../../shared/contract/result.ts';
+import { type JobResult, jobResult } from '../../../shared/contract/result.ts';
 import { keys } from '../../../shared/queue/keys.ts';
 import { MAX_STARTS } from '../../../shared/queue/options.ts';
 import type { Client } from './client.ts';
@@ -21,11 +21,15 @@ const OPEN_KEYS = [
 /** What is broken; empty when every promise was kept. */
 export function brokenPromises(world: World, plan: Plan): string[] {
   const told = new Map(world.clients.map((client) => [client.id, client]));
-  const clocksMove = plan.faults.some(({ kind }) => kind.endsWith('_jump') || kind.endsWith('_jumps'));
+  const clocksMove = plan.faults.some(
+    ({ kind }) => kind.endsWith('_jump') || kind.endsWith('_jumps'),
+  );
   const isDoubled = plan.faults.some(({ kind }) => kind === 'delivered_twice');
   return [
     ...world.records.broken,
-    ...[...told.keys()].filter((id) => id !== undefined && !world.jobs().includes(id)).map((id) => `${id} is lost`),
+    ...[...told.keys()]
+      .filter((id) => id !== undefined && !world.jobs().includes(id))
+      .map((id) => `${id} is lost`),
     ...world.jobs().flatMap((id) => brokenBy(world, id, told.get(id))),
     ...(clocksMove || isDoubled ? [] : overlaps(world)),
   ];
@@ -43,9 +47,12 @@ function brokenBy(world: World, id: string, client: Client | undefined): string[
   }
   const starts = world.witness.of(id).length;
   const most = client.wish.onLost === 'fail' ? 1 : MAX_STARTS;
-  if (starts > most) broken.push(`${id} was started ${starts} times, at most ${most} were promised`);
-  if (result.ran === 'no' && starts > 0) broken.push(`${id} ran, and its result says that it did not`);
-  if (result.ran === 'yes' && starts === 0) broken.push(`${id} did not run, its result says that it did`);
+  if (starts > most)
+    broken.push(`${id} was started ${starts} times, at most ${most} were promised`);
+  if (result.ran === 'no' && starts > 0)
+    broken.push(`${id} ran, and its result says that it did not`);
+  if (result.ran === 'yes' && starts === 0)
+    broken.push(`${id} did not run, its result says that it did`);
   return broken;
 }
 
@@ -66,16 +73,21 @@ function overlaps({ witness, clock }: World): string[] {
 /** What is left while workers wait for jobs: a stock of unused sandboxes, each with its uid, and nothing in Redis. */
 export function leaks(world: World): string[] {
   const { records, host, queue, witness } = world;
-  const left = OPEN_KEYS.filter((key) => records.entry(key) !== undefined).map((key) => `${key} is left`);
-  if (queue.waiting.length + queue.active.length + queue.delayed.length > 0) left.push('the queue is not empty');
+  const left = OPEN_KEYS.filter((key) => records.entry(key) !== undefined).map(
+    (key) => `${key} is left`,
+  );
+  if (queue.waiting.length + queue.active.length + queue.delayed.length > 0)
+    left.push('the queue is not empty');
   if (witness.open.length > 0) left.push(`${witness.open.length} programs still run`);
   let stock = 0;
   for (const { mortal, process } of world.living) {
     const { ready = 0, leased = 0, removing = 0, creating = 0 } = process?.pool.figures() ?? {};
     stock += ready;
-    if (leased + removing + creating > 0) left.push(`${mortal.name} has not let go of all sandboxes`);
+    if (leased + removing + creating > 0)
+      left.push(`${mortal.name} has not let go of all sandboxes`);
     if (process?.uidsTaken.size !== ready) left.push(`${mortal.name} has not returned all uids`);
   }
-  if (host.containers.size !== stock) left.push(`${host.containers.size} sandboxes for a stock of ${stock}`);
+  if (host.containers.size !== stock)
+    left.push(`${host.containers.size} sandboxes for a stock of ${stock}`);
   return left;
 }

@@ -81,7 +81,7 @@ export class Lane {
     this.#stalls.delete(one.id);
     if (backAtMs === undefined) return;
     this.delayed.push({ ...one, untilMs: backAtMs });
-    setTimeout(() => this.hasWork(), Math.max(0, backAtMs - Date.now()));
+    this.#promoteAt(backAtMs);
   }
 
   /** Puts back what nobody holds any more; answers what stalled too often, which is gone. */
@@ -99,6 +99,12 @@ export class Lane {
 
   #isLocked({ lockedUntilMs }: Active): boolean {
     return lockedUntilMs > this.#nowMs();
+  }
+
+  /** By then the clocks may have been set back. */
+  #promoteAt(untilMs: number): void {
+    const look = (): void => (Date.now() < untilMs ? this.#promoteAt(untilMs) : this.#promote());
+    setTimeout(look, Math.max(0, untilMs - Date.now()));
   }
 
   #promote(): void {

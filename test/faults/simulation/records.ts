@@ -44,7 +44,9 @@ export class Records extends Store {
     if (stdout === '') return;
     const run = this.#witness.of(job).at(-1);
     if (worker !== this.fieldOf(job, 'worker') || worker !== run?.worker) {
-      this.broken.push(`${worker} wrote the result of ${job}, which ${run?.worker} has begun since`);
+      this.broken.push(
+        `${worker} wrote the result of ${job}, which ${run?.worker} has begun since`,
+      );
     }
     if (stdout !== `${job} ${run?.number}`) {
       this.broken.push(`the result of ${job} says "${stdout}", its last run was ${run?.number}`);

@@ -46,7 +46,11 @@ async function play(world: World, plan: Plan): Promise<string[]> {
 }
 
 /** Every slot of every worker takes a job again: they end only once all of them run at the same time. */
-async function recovers(world: World, { workers, slots }: Plan, areDone: () => boolean): Promise<string[]> {
+async function recovers(
+  world: World,
+  { workers, slots }: Plan,
+  areDone: () => boolean,
+): Promise<string[]> {
   const count = workers * slots;
   const isUp = (): boolean =>
     world.living.length >= workers && world.living.every(({ process }) => process !== undefined);

@@ -1,11 +1,12 @@
 /**
- * The life of jobs on the product's own code, over a Redis, an engine and a clock in memory, with every message, answer
- * and timer in an order that a seed gives, and with what goes wrong at any step of it.
+ * The life of jobs on the product's own code and scripts, over a Redis, an engine and a clock in memory: every message,
+ * answer and timer in an order that a seed gives, and what goes wrong at any step of it.
  */
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { plan } from './plan.ts';
 import { random } from './randomness.ts';
+import { asked, forEachSeed } from './replay.ts';
 import { simulate } from './run.ts';
 import { Tally } from './tally.ts';
 
@@ -21,20 +22,33 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-const SEEDS = Number(process.env.SEEDS ?? 1000);
-
-describe('a job', () => {
-  it('keeps its promises', async () => {
+describe('simulated', () => {
+  it('every accepted job ends once, as its last start said, is started as often as promised, and leaves nothing', async () => {
     const tally = new Tally();
-    try {
-    await fc.assert(
+    const parameters = asked();
+    await forEachSeed(
       fc.asyncProperty(plan, fc.scheduler(), async (planned, scheduler) => {
-        const { broken, world } = await simulate(scheduler, planned);
-        expect(broken).toEqual([]);
+        const { world, broken } = await simulate(scheduler, planned);
+        expect(broken, world.wire.trace.slice(-200).join('\n')).toEqual([]);
         tally.add(world, planned.faults);
       }),
-      { numRuns: SEEDS, endOnFailure: !process.env.SHRINK },
+      parameters,
     );
-    } finally { console.log(String(tally)); }
-  }, 200_000);
+    process.stdout.write(`${tally}\n`);
+    if (parameters.path === undefined) expect(tally.unseen()).toEqual([]);
+  });
+
+  it('the same seed is the same run, message for message', async () => {
+    const traceOf = async (seed: number): Promise<string[]> => {
+      const traces: string[] = [];
+      const property = fc.asyncProperty(plan, fc.scheduler(), async (planned, scheduler) => {
+        traces.push(...(await simulate(scheduler, planned)).world.wire.trace);
+      });
+      await fc.assert(property, { seed, numRuns: 3 });
+      return traces;
+    };
+    const first = await traceOf(1);
+    expect(await traceOf(1)).toEqual(first);
+    expect(await traceOf(2)).not.toEqual(first);
+  });
 });

@@ -45,7 +45,9 @@ export class Store {
     const entry = this.#entries.get(key);
     if (entry === undefined) return undefined;
     const { value } = entry;
-    const isEmpty = Array.isArray(value) ? value.length === 0 : typeof value === 'object' && !value.size;
+    const isEmpty = Array.isArray(value)
+      ? value.length === 0
+      : typeof value === 'object' && !value.size;
     if (!isEmpty && entry.expiresAtMs > this.nowMs) return entry;
     this.#entries.delete(key);
     return undefined;
@@ -95,22 +97,37 @@ const ordered = (store: Store, key: string): [string, number][] =>
 
 const bound = (from: string): ((score: number, side: 1 | -1) => boolean) => {
   const isOpen = from.startsWith('(');
-  const edge = from.endsWith('inf') ? Number(`${from.slice(0, -3)}Infinity`) : Number(isOpen ? from.slice(1) : from);
+  const edge = from.endsWith('inf')
+    ? Number(`${from.slice(0, -3)}Infinity`)
+    : Number(isOpen ? from.slice(1) : from);
   return (score, side) => (isOpen ? side * (score - edge) > 0 : side * (score - edge) >= 0);
 };
 
 const within = (store: Store, [key, least, most]: readonly string[]): [string, number][] => {
   const [isAbove, isBelow] = [bound(least as string), bound(most as string)];
-  return ordered(store, key as string).filter(([, score]) => isAbove(score, 1) && isBelow(score, -1));
+  return ordered(store, key as string).filter(
+    ([, score]) => isAbove(score, 1) && isBelow(score, -1),
+  );
 };
 
 const slice = <T>(all: readonly T[], from: string, to: string): T[] => {
   const place = (at: number): number => (at < 0 ? Math.max(0, all.length + at) : at);
-  return all.slice(place(Number(from)), (Number(to) < 0 ? all.length + Number(to) : Number(to)) + 1);
+  return all.slice(
+    place(Number(from)),
+    (Number(to) < 0 ? all.length + Number(to) : Number(to)) + 1,
+  );
 };
 
 const deleted = <T>(from: { delete(one: T): boolean } | undefined, ones: readonly T[]): number =>
   ones.filter((one) => from?.delete(one)).length;
+
+function typeOf(value: Value | undefined): string {
+  if (value === undefined) return 'none';
+  if (typeof value === 'string') return 'string';
+  if (Array.isArray(value)) return 'list';
+  if (value instanceof Set) return 'set';
+  return [...value.values()].some((one) => typeof one === 'number') ? 'zset' : 'hash';
+}
 
 const COMMANDS: Readonly<Record<string, Command>> = {
   TIME: ({ nowMs }) => [String(Math.floor(nowMs / 1000)), String((nowMs % 1000) * 1000)],
@@ -130,6 +147,12 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     if (store.entry(key as string) !== undefined) return 0;
     store.set(key as string, value as string);
     return 1;
+  },
+  KEYS: (store) => store.keys(),
+  TYPE: (store, args) => typeOf(store.get(text(args, 0))),
+  PTTL(store, args) {
+    const { expiresAtMs = 0 } = store.entry(text(args, 0)) ?? {};
+    return expiresAtMs === Number.POSITIVE_INFINITY ? -1 : expiresAtMs - store.nowMs;
   },
   DEL: (store, args) => args.filter((key) => store.delete(key)).length,
   EXISTS: (store, args) => args.filter((key) => store.entry(key) !== undefined).length,
@@ -195,8 +218,10 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     const score = store.get<Scores>(key as string)?.get(member as string);
     return score === undefined ? null : String(score);
   },
-  ZRANGE: (store, [key, from, to]) =>
-    slice(ordered(store, key as string), from as string, to as string).map(([member]) => member),
+  ZRANGE: (store, [key, from, to, withScores]) =>
+    slice(ordered(store, key as string), from as string, to as string).flatMap(([member, score]) =>
+      withScores === undefined ? [member] : [member, String(score)],
+    ),
   ZRANGEBYSCORE(store, args) {
     const [, , , limit, skip, most] = args;
     const found = within(store, args).map(([member]) => member);

@@ -1,7 +1,7 @@
 /** An installation, and what happens to it one step at a time: one message, one answer, or the next timer. */
 import type { Scheduler } from 'fast-check';
 import { keys } from '../../../shared/queue/keys.ts';
-import { Client, jobOf, type Server as ApiServer, type Wish } from './client.ts';
+import { type Server as ApiServer, Client, jobOf, type Wish } from './client.ts';
 import { type Clock, settle } from './clock.ts';
 import type { Connection, Server } from './connection.ts';
 import { Host } from './engine.ts';
@@ -38,7 +38,11 @@ export class World {
   #names = 0;
   steps = 0;
 
-  constructor(scheduler: Scheduler, clock: Clock, { workers, slots }: { workers: number; slots: number }) {
+  constructor(
+    scheduler: Scheduler,
+    clock: Clock,
+    { workers, slots }: { workers: number; slots: number },
+  ) {
     this.clock = clock;
     this.slots = slots;
     this.#scheduler = scheduler;
