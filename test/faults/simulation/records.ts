@@ -42,14 +42,13 @@ export class Records extends Store {
     this.written.push({ job, text });
     const { stdout, worker } = JSON.parse(text) as { stdout: string; worker: string | null };
     if (stdout === '') return;
-    const run = this.#witness.of(job).at(-1);
-    if (worker !== this.fieldOf(job, 'worker') || worker !== run?.worker) {
-      this.broken.push(
-        `${worker} wrote the result of ${job}, which ${run?.worker} has begun since`,
-      );
+    const holder = this.fieldOf(job, 'worker');
+    if (worker !== holder) {
+      this.broken.push(`${worker} wrote the result of ${job}, which ${holder} has begun since`);
     }
-    if (stdout !== `${job} ${run?.number}`) {
-      this.broken.push(`the result of ${job} says "${stdout}", its last run was ${run?.number}`);
+    const own = this.#witness.of(job).filter((run) => run.worker === worker);
+    if (!own.some(({ number }) => stdout === `${job} ${number}`)) {
+      this.broken.push(`${worker} says that ${job} wrote "${stdout}", which none of its runs did`);
     }
   }
 }
