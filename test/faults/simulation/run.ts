@@ -65,7 +65,8 @@ async function recovers(
 
 async function stops(world: World): Promise<string[]> {
   let left = 0;
-  for (const { process } of world.living) {
+  for (const { mortal, process } of world.workers) {
+    if (mortal.isDead) continue;
     left++;
     void process?.lifecycle.stop().then(() => left--);
   }

@@ -17,6 +17,9 @@ const RESTART_MS = 2_000;
 /** What settling and beginning answer to those who come too late. */
 const REFUSALS = new Set(['fenced', 'already_done', 'not_wanted', 'exhausted']);
 
+/** While messages are under way, time has to come up so often more to pass. */
+const MESSAGES_A_TIMER = 3;
+
 export interface WorkerSlot {
   readonly mortal: Mortal;
   process: WorkerProcess | undefined;
@@ -144,6 +147,10 @@ export class World {
   async #letTimePass(): Promise<void> {
     for (;;) {
       await this.wire.turn('time passes');
+      // A message takes a few timers, not most of a second each: else every limit of the product would be over.
+      for (let at = 0; at < MESSAGES_A_TIMER && this.#scheduler.count() > 0; at++) {
+        await this.wire.turn('time waits');
+      }
       this.clock.next();
     }
   }
