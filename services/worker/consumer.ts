@@ -9,6 +9,7 @@ import type { Lane } from '../../shared/contract/lane.ts';
 import { limited } from '../../shared/limited.ts';
 import type { Log } from '../../shared/log.ts';
 import { milestone } from '../../shared/milestones.ts';
+import type { Held } from '../../shared/queue/begin.ts';
 import {
   LOCK_MS,
   MAX_STALLED,
@@ -51,20 +52,21 @@ export function createConsumer(options: {
   let meanMs = SHORT_MS;
 
   /** After how long it is to be in the queue again; undefined when it is not. */
-  const attempt = async (id: string): Promise<number | undefined> => {
+  const attempt = async (id: string, held: Held): Promise<number | undefined> => {
     const beganAtMs = Date.now();
-    let next = await attempts.attempt(id);
-    while (next.kind === 'again' && !isStopping) next = await attempts.attempt(id);
+    let next = await attempts.attempt(id, held);
+    while (next.kind === 'again' && !isStopping) next = await attempts.attempt(id, held);
     meanMs += (Date.now() - beganAtMs - meanMs) * MEAN_PART;
     if (next.kind === 'ended') return undefined;
     return next.kind === 'again' ? 0 : next.afterMs;
   };
 
-  const inSlot = async (lane: Lane, id: string): Promise<number | undefined> => {
+  const inSlot = async (id: string, held: Held): Promise<number | undefined> => {
+    const { lane } = held;
     if (!(await running.acquire(lane, SLOT_WITHIN_MS))) return 0;
     try {
       // Taken, but not begun: another worker may have it.
-      return isStopping ? 0 : await attempt(id);
+      return isStopping ? 0 : await attempt(id, held);
     } finally {
       running.release(lane);
     }
@@ -72,12 +74,12 @@ export function createConsumer(options: {
 
   const processIn =
     (lane: Lane) =>
-    async (job: Job, token: string | undefined): Promise<void> => {
+    async (job: Job, token = ''): Promise<void> => {
       const id = job.id as string;
       taken.set(id, Date.now());
       milestone('fetched');
       try {
-        const backAfterMs = await inSlot(lane, id);
+        const backAfterMs = await inSlot(id, { lane, token });
         bulk.concurrency = meanMs < SHORT_MS ? 2 * slots : slots;
         if (backAfterMs === undefined) return;
         await job.moveToDelayed(Date.now() + backAfterMs, token);

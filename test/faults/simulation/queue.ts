@@ -3,7 +3,10 @@
  * least once, under a lock that is renewed; what stalled comes again once, then is given up. Locks run by Redis's clock.
  */
 import { EventEmitter } from 'node:events';
+import type { Lane as LaneName } from '../../../shared/contract/lane.ts';
+import { lockKey } from '../../../shared/queue/options.ts';
 import type { Connection, Server } from './connection.ts';
+import type { Store } from './store.ts';
 
 export class DelayedError extends Error {}
 
@@ -14,12 +17,12 @@ interface Waiting {
 
 interface Active extends Waiting {
   readonly token: string;
-  lockedUntilMs: number;
 }
 
 /** One lane, inside of Redis. */
 export class Lane {
-  readonly #nowMs: () => number;
+  readonly #store: Store;
+  readonly #lockOf: (id: string) => string;
   readonly #stalls = new Map<string, number>();
   readonly #wakes = new Set<() => void>();
   waiting: Waiting[] = [];
@@ -27,8 +30,9 @@ export class Lane {
   active: Active[] = [];
   #tokens = 0;
 
-  constructor(nowMs: () => number) {
-    this.#nowMs = nowMs;
+  constructor(store: Store, lockOf: (id: string) => string) {
+    this.#store = store;
+    this.#lockOf = lockOf;
   }
 
   onWork(wake: () => void): void {
@@ -61,14 +65,15 @@ export class Lane {
     const [next] = at < 0 ? [] : this.waiting.splice(at, 1);
     if (next === undefined) return undefined;
     const token = `lock ${++this.#tokens}`;
-    const taken = { ...next, token, lockedUntilMs: this.#nowMs() + lockMs };
+    const taken = { ...next, token };
     this.active.push(taken);
+    this.#lock(taken, lockMs);
     return taken;
   }
 
   renew(tokens: readonly string[], lockMs: number): Set<string> {
     const held = this.active.filter((one) => tokens.includes(one.token) && this.#isLocked(one));
-    for (const one of held) one.lockedUntilMs = this.#nowMs() + lockMs;
+    for (const one of held) this.#lock(one, lockMs);
     return new Set(held.map(({ token }) => token));
   }
 
@@ -78,6 +83,7 @@ export class Lane {
     const one = this.active[at];
     if (one === undefined) throw new Error(`Missing lock ${token}.`);
     this.active.splice(at, 1);
+    this.#store.delete(this.#lockOf(one.id));
     this.#stalls.delete(one.id);
     if (backAtMs === undefined) return;
     this.delayed.push({ ...one, untilMs: backAtMs });
@@ -97,8 +103,12 @@ export class Lane {
     });
   }
 
-  #isLocked({ lockedUntilMs }: Active): boolean {
-    return lockedUntilMs > this.#nowMs();
+  #lock({ id, token }: Active, lockMs: number): void {
+    this.#store.set(this.#lockOf(id), token, this.#store.nowMs + lockMs);
+  }
+
+  #isLocked({ id, token }: Active): boolean {
+    return this.#store.get(this.#lockOf(id)) === token;
   }
 
   /** By then the clocks may have been set back. */
@@ -118,10 +128,10 @@ export class Lane {
 
 const lanes = new WeakMap<Server, Map<string, Lane>>();
 
-export function laneOf(server: Server, name: string): Lane {
+export function laneOf(server: Server, name: LaneName): Lane {
   const own = lanes.get(server) ?? new Map<string, Lane>();
   lanes.set(server, own);
-  const lane = own.get(name) ?? new Lane(() => server.store.nowMs);
+  const lane = own.get(name) ?? new Lane(server.store, (id) => lockKey(name, id));
   own.set(name, lane);
   return lane;
 }
@@ -130,7 +140,7 @@ export class Queue extends EventEmitter {
   readonly #connection: Connection;
   readonly #lane: Lane;
 
-  constructor(name: string, { connection }: { connection: Connection }) {
+  constructor(name: LaneName, { connection }: { connection: Connection }) {
     super();
     this.#connection = connection;
     this.#lane = laneOf(connection.server, name);
@@ -170,7 +180,7 @@ export class Worker extends EventEmitter {
   #isPaused = false;
   #onIdle: () => void = () => {};
 
-  constructor(name: string, process: Processor, options: WorkerOptions) {
+  constructor(name: LaneName, process: Processor, options: WorkerOptions) {
     super();
     this.#options = options;
     this.#process = process;

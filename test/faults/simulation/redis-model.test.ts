@@ -12,7 +12,7 @@ import { readRecords } from '../../../shared/queue/job-record.ts';
 import { keys } from '../../../shared/queue/keys.ts';
 import { rebaseLanes } from '../../../shared/queue/rebase.ts';
 import { settleJob } from '../../../shared/queue/settle.ts';
-import { admission, settlement } from '../../shared/queue/job.ts';
+import { admission, begin, settlement } from '../../shared/queue/job.ts';
 import { startRedis, type TestRedis } from '../../shared/queue/redis.ts';
 import { Connection } from './connection.ts';
 import { contentOf } from './content.ts';
@@ -60,32 +60,7 @@ const of = fc.nat(JOBS - 1);
 const start = fc.integer({ min: 1, max: 3 });
 const question: fc.Arbitrary<Question> = fc.oneof(
   of.map((n): Question => [`admit ${n}`, (redis) => admitJob(redis, jobOf(n))]),
-  of.map(
-    (n): Question => [
-      `begin ${n}`,
-      async (redis) => {
-        const begun = await beginJob(redis, { id: `job_${n}`, nowMs: NOW_MS, worker: 'w' });
-        return begun;
-      },
-    ],
-  ),
-  fc
-    .tuple(of, start, fc.constantFrom('no', 'yes'))
-    .map(
-      ([n, at, ran]): Question => [
-        `hand back ${n} of start ${at}, ran: ${ran}`,
-        (redis) => handBackJob(redis, { id: `job_${n}`, start: at, ran, backAtMs: NOW_MS }),
-      ],
-    ),
-  fc
-    .tuple(of, fc.option(start), fc.constantFrom('queued' as const, 'running' as const))
-    .map(
-      ([n, at, from]): Question => [
-        `settle ${n} of start ${at} from ${from}`,
-        (redis) => settleJob(redis, { ...settlement(`job_${n}`, at), from, finishedAtMs: NOW_MS }),
-      ],
-    ),
-  of.map((n): Question => [`cancel ${n}`, (redis) => cancelRunning(redis, `job_${n}`, 'caller')]),
+  of.map((n): Question => [`begin ${n}`, (redis) => begin(redis, `job_${n}`, 'w', NOW_MS)]),
   of.map((n): Question => [`unmark ${n}`, (redis) => redis.zrem(keys.unqueued(), `job_${n}`)]),
   fc.constantFrom<Question>(
     ['read', (redis) => readRecords(redis, ['job_0', 'job_1', 'job_2', 'job_3'])],
