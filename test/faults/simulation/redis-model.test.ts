@@ -58,21 +58,53 @@ type Question = readonly [name: string, ask: (redis: Redis) => Promise<unknown>]
 
 const of = fc.nat(JOBS - 1);
 const start = fc.integer({ min: 1, max: 3 });
+const state = fc.constantFrom('queued' as const, 'running' as const);
+const LATE = { lane: 'interactive', token: 'of another' } as const;
+const idOf = (n: number): string => `job_${n}`;
+
+/** The ways of a job's record, each asked of any job with any number. */
+const WAYS: readonly ((n: number, at: number, from: 'queued' | 'running') => Question)[] = [
+  (n) => [`admit ${n}`, (redis) => admitJob(redis, jobOf(n))],
+  (n) => [`begin ${n}`, (redis) => begin(redis, idOf(n), 'w', NOW_MS)],
+  (n) => [
+    `begin ${n} without its lock`,
+    (redis) => beginJob(redis, { id: idOf(n), nowMs: NOW_MS, worker: 'w', held: LATE }),
+  ],
+  (n, at) => [
+    `hand back ${n} of start ${at}, which ran`,
+    (redis) => handBackJob(redis, { id: idOf(n), start: at, ran: 'yes', backAtMs: NOW_MS }),
+  ],
+  (n, at) => [
+    `hand back ${n} of start ${at}, which did not run`,
+    (redis) => handBackJob(redis, { id: idOf(n), start: at, ran: 'no', backAtMs: NOW_MS }),
+  ],
+  (n, at) => [
+    `settle ${n} of start ${at}`,
+    (redis) => settleJob(redis, settlement(idOf(n), at, { finishedAtMs: NOW_MS })),
+  ],
+  (n, at, from) => [
+    `settle ${n}, ${from} and begun ${at} times`,
+    (redis) => settleJob(redis, settlement(idOf(n), at - 1, { from, finishedAtMs: NOW_MS })),
+  ],
+  (n) => [`cancel ${n}`, (redis) => cancelRunning(redis, idOf(n), 'caller')],
+  (n) => [`unmark ${n}`, (redis) => redis.zrem(keys.unqueued(), idOf(n))],
+];
+
+const LOOKS: readonly Question[] = [
+  ['read', (redis) => readRecords(redis, [0, 1, 2, 3].map(idOf))],
+  ['rebase', (redis) => rebaseLanes(redis)],
+  ['due', (redis) => redis.zrangebyscore(keys.open(), '-inf', NOW_MS, 'LIMIT', 0, 2)],
+  ['since', (redis) => redis.zrangebyscore(keys.tenantJobs('default'), `(${NOW_MS}`, '+inf')],
+];
+
 const question: fc.Arbitrary<Question> = fc.oneof(
-  of.map((n): Question => [`admit ${n}`, (redis) => admitJob(redis, jobOf(n))]),
-  of.map((n): Question => [`begin ${n}`, (redis) => begin(redis, `job_${n}`, 'w', NOW_MS)]),
-  of.map((n): Question => [`unmark ${n}`, (redis) => redis.zrem(keys.unqueued(), `job_${n}`)]),
-  fc.constantFrom<Question>(
-    ['read', (redis) => readRecords(redis, ['job_0', 'job_1', 'job_2', 'job_3'])],
-    ['rebase', (redis) => rebaseLanes(redis)],
-    [
-      'due',
-      async (redis) => [
-        await redis.zrangebyscore(keys.open(), '-inf', NOW_MS, 'LIMIT', 0, 2),
-        await redis.zrangebyscore(keys.tenantJobs('default'), `(${NOW_MS}`, '+inf'),
-      ],
-    ],
-  ),
+  {
+    weight: 5,
+    arbitrary: fc
+      .tuple(fc.constantFrom(...WAYS), of, start, state)
+      .map(([way, n, at, from]) => way(n, at, from)),
+  },
+  { weight: 1, arbitrary: fc.constantFrom(...LOOKS) },
 );
 
 class Ask implements fc.AsyncCommand<Redis, Redis> {
