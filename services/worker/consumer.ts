@@ -29,6 +29,8 @@ const SHORT_MS = 50;
 const MEAN_PART = 0.1;
 
 export interface Consumer {
+  /** How many jobs it holds, and how many it has been given so far. */
+  activity(): { readonly held: number; readonly given: number };
   /** Takes nothing new until it is told otherwise: jobs that cannot be run here are for other workers. */
   pause(isPaused: boolean): void;
   /** Takes nothing new, waits for what runs until the drain is over, then ends it. */
@@ -48,6 +50,7 @@ export function createConsumer(options: {
 
   /** Jobs that were taken, by when their lock was last known to be ours. */
   const taken = new Map<string, number>();
+  let given = 0;
   let isStopping = false;
   let meanMs = SHORT_MS;
 
@@ -77,6 +80,7 @@ export function createConsumer(options: {
     async (job: Job, token = ''): Promise<void> => {
       const id = job.id as string;
       taken.set(id, Date.now());
+      given++;
       milestone('fetched');
       try {
         const backAfterMs = await inSlot(id, { lane, token });
@@ -124,6 +128,7 @@ export function createConsumer(options: {
   }, LOCK_WATCH_MS);
 
   return {
+    activity: () => ({ held: taken.size, given }),
     pause(isPaused) {
       const what = isPaused ? 'the engine fails: no job is taken' : 'the engine works again';
       log.warn(what);

@@ -104,6 +104,7 @@ export async function startWorker(
       ready: 0,
       creating: 0,
       engineFailing: false,
+      isSilent: false,
       images: {},
     }),
     runningIds: () => attempts.runningIds(),
