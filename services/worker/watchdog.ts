@@ -25,11 +25,13 @@ export interface WatchdogOptions {
   readonly log: Log;
 }
 
+type State = 'GIVEN' | 'WAITING' | 'RENEWED';
+
 export class Watchdog implements Pick<Consumer, 'pause' | 'stop'> {
   readonly #options: WatchdogOptions;
   readonly #timer: NodeJS.Timeout;
   #consumer: Consumer;
-  #state: 'GIVEN' | 'WAITING' | 'RENEWED' = 'GIVEN';
+  #state: State = 'GIVEN';
   #sinceMs = 0;
   #lastGiven = 0;
   #isPaused = false;
@@ -96,7 +98,7 @@ export class Watchdog implements Pick<Consumer, 'pause' | 'stop'> {
     this.#enter('RENEWED');
   }
 
-  #enter(next: typeof this.#state): void {
+  #enter(next: State): void {
     this.#state = next;
     this.#sinceMs = performance.now();
   }
