@@ -106,6 +106,27 @@ describe('an attempt at a job', () => {
     expect(attempts.runningIds()).toEqual([]);
   });
 
+  it('whose end Redis refuses for a while is settled with what it was, once Redis takes it', async () => {
+    let goOn = (): void => {};
+    const { attempts, outcomes } = aWorker((sandbox) => {
+      goOn = () => endsWell(sandbox);
+    });
+    const refuse = (replicas: number) =>
+      server.redis.config('SET', 'min-replicas-to-write', replicas);
+    const id = await aJob({ onLost: 'fail' });
+    const attempt = attempts.attempt(id);
+    await eventually('it runs', async () => (await recordOf(id))?.state === 'running');
+    await refuse(1);
+    goOn();
+    await attempt;
+    await new Promise((resolve) => setTimeout(resolve, 600));
+    expect(await recordOf(id)).toMatchObject({ state: 'running' });
+    await refuse(0);
+    await attempts.settled();
+    expect(await resultOf(id)).toMatchObject({ outcome: { kind: 'exited' }, stdout: 'hi' });
+    expect(outcomes).toEqual(['exited']);
+  });
+
   it('does nothing for a job that is done', async () => {
     const { attempts, outcomes } = aWorker(endsWell, endsWell);
     const id = await aJob();
