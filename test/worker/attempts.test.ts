@@ -127,6 +127,16 @@ describe('an attempt at a job', () => {
     expect(outcomes).toEqual(['exited']);
   });
 
+  it('of which Redis refused the start, so that the queue gave it up, is brought into the queue again', async () => {
+    const { attempts, outcomes } = aWorker(endsWell);
+    const id = await aJob();
+    await server.redis.zrem(keys.unqueued(), id);
+    await attempts.abandon(id);
+    expect(await server.redis.zscore(keys.unqueued(), id)).not.toBeNull();
+    expect(await recordOf(id)).toMatchObject({ state: 'queued', starts: 0 });
+    expect(outcomes).toEqual([]);
+  });
+
   it('does nothing for a job that is done', async () => {
     const { attempts, outcomes } = aWorker(endsWell, endsWell);
     const id = await aJob();
