@@ -10,7 +10,7 @@ import type { Log } from '../../shared/log.ts';
 import { milestone } from '../../shared/milestones.ts';
 import { type Begun, beginJob, type Held, handBackJob } from '../../shared/queue/begin.ts';
 import { keepsOrder } from '../../shared/queue/connection.ts';
-import type { Entrance } from '../../shared/queue/entrance.ts';
+import { type Entrance, leaveToSweep } from '../../shared/queue/entrance.ts';
 import { type JobRecord, readRecord } from '../../shared/queue/job-record.ts';
 import { MAX_STARTS } from '../../shared/queue/options.ts';
 import type { Settled, SettledAs } from '../../shared/queue/settle.ts';
@@ -104,7 +104,8 @@ export class Attempts {
   /** The queue will not bring this job again: its workers died under it too often. */
   async abandon(id: string): Promise<void> {
     const record = await readRecord(this.#options.redis, id);
-    // One that is queued was handed back: the sweep brings it into the queue again.
+    // Handed back, or Redis refused its start and no more: nothing has run.
+    if (record?.state === 'queued') await leaveToSweep(this.#options.redis, id);
     if (record?.state !== 'running') return;
     await this.#giveUp(id, record, { kind: 'lost', cause: 'worker_lost' });
   }

@@ -24,6 +24,8 @@ const RECONNECT_MAX_MS = 1_000;
 const SENTINEL_TIMEOUT_MS = 1_000;
 /** How often a Cluster whose members change is asked again where a command belongs. */
 const LOOK_AGAIN_MS = 100;
+/** How often it is asked who its members are. */
+const MEMBERS_MS = 5_000;
 /** A request follows a key that has moved, and no more. */
 const MAX_MOVES = 4;
 
@@ -70,10 +72,13 @@ const CONNECTION_ERRORS =
 const STORE_REPLIES =
   /(^|-)(OOM|MISCONF|READONLY|LOADING|CLUSTERDOWN|MASTERDOWN|NOREPLICAS|BUSY|TRYAGAIN|EXECABORT) /;
 
+/** Whether Redis answered that it does not take this now: its memory or its disk is full, or it is no primary. */
+export const isRefusal = (error: unknown): boolean =>
+  error instanceof Error && STORE_REPLIES.test(error.message);
+
 /** Whether an error means that Redis is away or refuses its work, rather than that we made a mistake. */
 export const isStoreFailure = (error: unknown): boolean =>
-  error instanceof Error &&
-  (CONNECTION_ERRORS.test(error.message) || STORE_REPLIES.test(error.message));
+  isRefusal(error) || (error instanceof Error && CONNECTION_ERRORS.test(error.message));
 
 /** A connection that is being made; commands on a patient one wait for it. */
 export function connectRedis(address: RedisAddress, kind: ConnectionKind, log: Log): Redis {
@@ -121,6 +126,8 @@ function openCluster(place: RedisPlace & { kind: 'cluster' }, kind: ConnectionKi
     enableOfflineQueue,
     clusterRetryStrategy: reconnectDelay,
     slotsRefreshTimeout: COMMAND_TIMEOUT_MS,
+    // A connection that only listens would not find out otherwise that its server has left.
+    slotsRefreshInterval: MEMBERS_MS,
     // By the name that the operator gave, which a certificate is for.
     dnsLookup: (host, callback) => callback(null, host),
     redisOptions: {

@@ -110,6 +110,37 @@ describe('an attempt at a job', () => {
     expect(attempts.runningIds()).toEqual([]);
   });
 
+  it('whose end Redis refuses for a while is settled with what it was, once Redis takes it', async () => {
+    let goOn = (): void => {};
+    const { attempts, outcomes } = aWorker((sandbox) => {
+      goOn = () => endsWell(sandbox);
+    });
+    const refuse = (replicas: number) =>
+      server.redis.config('SET', 'min-replicas-to-write', replicas);
+    const id = await aJob({ onLost: 'fail' });
+    const attempt = attemptOf(attempts, id);
+    await eventually('it runs', async () => (await recordOf(id))?.state === 'running');
+    await refuse(1);
+    goOn();
+    await attempt;
+    await new Promise((resolve) => setTimeout(resolve, 600));
+    expect(await recordOf(id)).toMatchObject({ state: 'running' });
+    await refuse(0);
+    await attempts.settled();
+    expect(await resultOf(id)).toMatchObject({ outcome: { kind: 'exited' }, stdout: 'hi' });
+    expect(outcomes).toEqual(['exited']);
+  });
+
+  it('of which Redis refused the start, so that the queue gave it up, is brought into the queue again', async () => {
+    const { attempts, outcomes } = aWorker(endsWell);
+    const id = await aJob();
+    await server.redis.zrem(keys.unqueued(), id);
+    await attempts.abandon(id);
+    expect(await server.redis.zscore(keys.unqueued(), id)).not.toBeNull();
+    expect(await recordOf(id)).toMatchObject({ state: 'queued', starts: 0 });
+    expect(outcomes).toEqual([]);
+  });
+
   it('does nothing for a job that is done', async () => {
     const { attempts, outcomes } = aWorker(endsWell, endsWell);
     const id = await aJob();

@@ -87,6 +87,7 @@ const WAYS: readonly ((n: number, at: number, from: 'queued' | 'running') => Que
     (redis) => settleJob(redis, settlement(idOf(n), at - 1, { from, finishedAtMs: NOW_MS })),
   ],
   (n) => [`cancel ${n}`, (redis) => cancelRunning(redis, idOf(n), 'caller')],
+  (n) => [`mark ${n}`, (redis) => redis.zadd(keys.unqueued(), 'NX', NOW_MS + 1, idOf(n))],
   (n) => [`unmark ${n}`, (redis) => redis.zrem(keys.unqueued(), idOf(n))],
 ];
 

@@ -206,10 +206,13 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   LRANGE: (store, [key, from, to]) =>
     slice(store.get<string[]>(key as string) ?? [], from as string, to as string),
 
-  ZADD(store, [key, ...scored]) {
+  ZADD(store, [key, ...rest]) {
+    const isNew = rest[0] === 'NX';
     const into = scores(store, key as string);
     const before = into.size;
-    for (const [score, member] of pairs(scored)) into.set(member, Number(score));
+    for (const [score, member] of pairs(isNew ? rest.slice(1) : rest)) {
+      if (!(isNew && into.has(member))) into.set(member, Number(score));
+    }
     return into.size - before;
   },
   ZREM: (store, [key, ...members]) => deleted(store.get<Scores>(key as string), members),
