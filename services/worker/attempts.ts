@@ -2,12 +2,15 @@
  * The starts of a job on this worker: begin, run, conclude. When the platform fails a start, there is a second one, or
  * the job is handed back. A program's failure is a result like any other.
  */
+
 import type { Redis } from 'ioredis';
 import type { Outcome } from '../../shared/contract/result.ts';
 import type { JobSpec } from '../../shared/contract/spec.ts';
 import type { Log } from '../../shared/log.ts';
-import { type Begun, beginJob, handBackJob } from '../../shared/queue/begin.ts';
-import type { Entrance } from '../../shared/queue/entrance.ts';
+import { milestone } from '../../shared/milestones.ts';
+import { type Begun, beginJob, type Held, handBackJob } from '../../shared/queue/begin.ts';
+import { keepsOrder } from '../../shared/queue/connection.ts';
+import { type Entrance, leaveToSweep } from '../../shared/queue/entrance.ts';
 import { type JobRecord, readRecord } from '../../shared/queue/job-record.ts';
 import { MAX_STARTS } from '../../shared/queue/options.ts';
 import type { Settled, SettledAs } from '../../shared/queue/settle.ts';
@@ -78,9 +81,9 @@ export class Attempts {
   }
 
   /** One start of a job, unless it is not wanted any more. */
-  async attempt(id: string): Promise<Next> {
+  async attempt(id: string, held: Held): Promise<Next> {
     const { redis, worker } = this.#options;
-    const begun = await beginJob(redis, { id, nowMs: Date.now(), worker });
+    const begun = await beginJob(redis, { id, nowMs: Date.now(), worker, held });
     switch (begun.kind) {
       case 'not_wanted':
       case 'parked':
@@ -101,14 +104,17 @@ export class Attempts {
   /** The queue will not bring this job again: its workers died under it too often. */
   async abandon(id: string): Promise<void> {
     const record = await readRecord(this.#options.redis, id);
-    // One that is queued was handed back: the sweep brings it into the queue again.
+    // Handed back, or Redis refused its start and no more: nothing has run.
+    if (record?.state === 'queued') await leaveToSweep(this.#options.redis, id);
     if (record?.state !== 'running') return;
     await this.#giveUp(id, record, { kind: 'lost', cause: 'worker_lost' });
   }
 
   async #start(id: string, begun: Started): Promise<Next> {
+    milestone('marked');
     const { leases, streamBytes, isGenuine } = this.#options;
     const { spec, end } = permit(id, begun, isGenuine);
+    milestone('parsed');
     if (end !== undefined) return this.#giveUp(id, begun.record, end, begun.start);
     const deadline = createDeadline();
     this.#running.set(id, deadline);
@@ -164,7 +170,9 @@ export class Attempts {
       outcome,
       finishedAtMs: Date.now(),
     });
+    milestone('settle_sent');
     const concluded = settling.then((settled) => {
+      milestone('settled');
       const as = this.#onSettled(settled, outcome);
       log.info(
         { outcome: outcome.kind, settled: as, sandbox: sandbox.id.slice(0, 12) },
@@ -172,8 +180,9 @@ export class Attempts {
       );
     });
     // What the queue is told next goes over the same connection, behind the end: nobody need wait for it here. Not so
-    // with artifacts, which take more than one round trip, nor with output that is masked first.
-    if (execution.artifacts.length > 0 || spec.redact.length > 0) await concluded;
+    // with artifacts, which take more than one round trip, with output that is masked first, nor in a Cluster.
+    const isSentAtOnce = execution.artifacts.length === 0 && spec.redact.length === 0;
+    if (!isSentAtOnce || !keepsOrder(redis)) await concluded;
     else this.#settleBehind(id, concluded);
     return ENDED;
   }
