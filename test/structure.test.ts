@@ -116,6 +116,7 @@ describe('the layers', () => {
   const STAGES: Readonly<Record<string, readonly RegExp[]>> = {
     worker: [
       /^main\.ts$/,
+      /^watchdog\.ts$/,
       /^consumer\.ts$|^presence\.ts$|^slots\.ts$/,
       /^attempts\.ts$/,
       /^settle\.ts$|^permit\.ts$/,
@@ -141,7 +142,7 @@ describe('the layers', () => {
       /^permission\.ts$/,
       /^approvals\//,
       /^callbacks\//,
-      /^results\.ts$|^blobs\.ts$|^canceller\.ts$|^pressure\.ts$/,
+      /^results\.ts$|^blobs\.ts$|^canceller\.ts$|^pressure\.ts$|^departure\.ts$/,
       /^policy\//,
       /^audit\.ts$/,
       /^audit-\w+\.ts$/,

@@ -8,7 +8,7 @@ import type { Outcome } from '../../shared/contract/result.ts';
 import type { JobSpec } from '../../shared/contract/spec.ts';
 import type { Log } from '../../shared/log.ts';
 import { milestone } from '../../shared/milestones.ts';
-import { type Begun, beginJob, handBackJob } from '../../shared/queue/begin.ts';
+import { type Begun, beginJob, type Held, handBackJob } from '../../shared/queue/begin.ts';
 import { keepsOrder } from '../../shared/queue/connection.ts';
 import { type Entrance, leaveToSweep } from '../../shared/queue/entrance.ts';
 import { type JobRecord, readRecord } from '../../shared/queue/job-record.ts';
@@ -81,9 +81,9 @@ export class Attempts {
   }
 
   /** One start of a job, unless it is not wanted any more. */
-  async attempt(id: string): Promise<Next> {
+  async attempt(id: string, held: Held): Promise<Next> {
     const { redis, worker } = this.#options;
-    const begun = await beginJob(redis, { id, nowMs: Date.now(), worker });
+    const begun = await beginJob(redis, { id, nowMs: Date.now(), worker, held });
     switch (begun.kind) {
       case 'not_wanted':
       case 'parked':

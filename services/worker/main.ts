@@ -11,11 +11,12 @@ import { readBlob } from '../../shared/queue/blobs.ts';
 import { requireUsableRedis } from '../../shared/queue/check.ts';
 import { connectRedis, type RedisAddress } from '../../shared/queue/connection.ts';
 import { createEntrance, type Entrance } from '../../shared/queue/entrance.ts';
+import { countWaiting } from '../../shared/queue/queue-age.ts';
 import { livingWorkers, readInstallation } from '../../shared/queue/workers.ts';
 import { Attempts } from './attempts.ts';
 import { type BlobCache, createBlobCache } from './blob-cache.ts';
 import { type WorkerConfig, workerConfig } from './config.ts';
-import { type Consumer, createConsumer } from './consumer.ts';
+import { createConsumer } from './consumer.ts';
 import { createGenuineCheck } from './genuine.ts';
 import { LiveOutputs } from './live.ts';
 import { createWorkerMetrics, type WorkerMetrics } from './metrics.ts';
@@ -30,6 +31,7 @@ import { createDockerEngine } from './sandbox/docker-engine.ts';
 import { dockerImages } from './sandbox/docker-images.ts';
 import { createImageStore, type ImageStore } from './sandbox/image-store.ts';
 import type { SandboxEngine } from './sandbox/sandbox.ts';
+import { Watchdog } from './watchdog.ts';
 
 /** Past about twice the cores the engine makes and removes no more in a second, and each job waits longer. */
 const ENGINE_CALLS_PER_CORE = 2;
@@ -62,7 +64,8 @@ export async function startWorker(parts: WorkerParts): Promise<void> {
 
   const { engine, images } = await openEngine(self, settings);
   const count = createWorkerMetrics(parts.metrics);
-  let onEngineState: Consumer['pause'] = () => {};
+  let onEngineState: Watchdog['pause'] = () => {};
+  let isSilent: Watchdog['isSilent'] = () => false;
   const { pool, sweep } = await createPool(self, {
     engine,
     redis,
@@ -91,7 +94,7 @@ export async function startWorker(parts: WorkerParts): Promise<void> {
     redis,
     subscriber,
     worker,
-    account: () => accountOf(worker, { slots: config.slots, pool: pool.figures(), images }),
+    account: () => accountOf(self, { pool: pool.figures(), isSilent: isSilent(), images }),
     runningIds: () => attempts.runningIds(),
     cancel: ({ id, by }) => attempts.end(id, { kind: 'cancelled', by }),
     follow: (id) => live.follow(id),
@@ -100,12 +103,12 @@ export async function startWorker(parts: WorkerParts): Promise<void> {
   lifecycle.own('presence', presence, () => presence.stop());
   await presence.start();
   pool.start();
-  const consumer = createConsumer({ ...config, redis, attempts, log });
-  lifecycle.own('consumer', consumer, () => consumer.stop());
-  // Only where a stock is kept does the pool find out by itself that the engine works again.
-  if (config.poolMaxReady > 0) onEngineState = consumer.pause;
   sweep.start();
   lifecycle.own('sweep', sweep, () => sweep.stop());
+  const consumer = openConsumer(self, { ...parts, redis, attempts, count });
+  isSilent = consumer.isSilent;
+  // Only where a stock is kept does the pool find out by itself that the engine works again.
+  if (config.poolMaxReady > 0) onEngineState = consumer.pause;
   log.info({ slots: config.slots, images: [...images.prepared.keys()] }, 'worker started');
 }
 
@@ -121,6 +124,26 @@ function openEntrance(
   const entrance = createEntrance({ redis, log });
   entrance.start();
   return lifecycle.own('entrance', entrance, () => entrance.stop());
+}
+
+function openConsumer(
+  { config, log }: Identity,
+  {
+    redis,
+    attempts,
+    count,
+    lifecycle,
+  }: { redis: Redis; attempts: Attempts; count: WorkerMetrics; lifecycle: Lifecycle },
+): Watchdog {
+  const consumer = new Watchdog({
+    open: () => createConsumer({ ...config, redis, attempts, log }),
+    countWaiting: () => countWaiting(redis),
+    onRenewed: count.renewed,
+    abandon: lifecycle.abandon,
+    log,
+  });
+  // The last part of a worker, and so the first that stops: nothing new is taken, whatever the rest takes to stop.
+  return lifecycle.own('consumer', consumer, () => consumer.stop());
 }
 
 const openBlobs = (

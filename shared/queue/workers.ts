@@ -13,6 +13,8 @@ const workerAccount = z.object({
   ready: z.number(),
   creating: z.number(),
   engineFailing: z.boolean(),
+  /** Jobs wait and it is given none; one of an older version does not say. */
+  isSilent: z.boolean().default(false),
   /** Image → its digest, or why it cannot be used. */
   images: z.record(
     z.string(),
