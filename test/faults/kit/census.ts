@@ -98,9 +98,13 @@ export async function expectNothingLeaked(
   { stock, withinMs = QUIET_WITHIN_MS, isEngines = () => false }: CensusLimits,
 ): Promise<Census> {
   const deadline = Date.now() + withinMs;
+  let earlier: ReadonlySet<string> | undefined;
   for (;;) {
     const after = await takeCensus(of);
-    const ours = { ...after, orphans: after.orphans.filter((one) => !isEngines(one)) };
+    // What another removes while we look is an orphan for that moment: only one that stays is left behind.
+    const lasting = after.orphans.filter((one) => earlier?.has(one) ?? true);
+    earlier = new Set(after.orphans);
+    const ours = { ...after, orphans: lasting.filter((one) => !isEngines(one)) };
     const left = leftIn(before, ours, stock);
     if (left.length === 0) return after;
     if (Date.now() >= deadline) throw new Error(`left behind:\n  ${left.join('\n  ')}`);
