@@ -14,6 +14,8 @@ import type { Consumer } from './consumer.ts';
 const LOOK_MS = 2_000;
 /** Far longer than a worker with room ever waits while there are jobs; a new one takes as long again. */
 const SILENT_MS = 20_000;
+/** Early enough for a heartbeat to tell of it before anything is done about it. */
+const SAID_AFTER_MS = SILENT_MS / 2;
 
 export interface WatchdogOptions {
   readonly open: () => Consumer;
@@ -52,8 +54,9 @@ export class Watchdog implements Pick<Consumer, 'pause' | 'stop'> {
     }, LOOK_MS);
   }
 
-  /** It was renewed, and has not been given a job since. */
-  readonly isSilent = (): boolean => this.#state === 'RENEWED';
+  /** Jobs have waited for a while and it was given none. */
+  readonly isSilent = (): boolean =>
+    this.#state !== 'GIVEN' && performance.now() - this.#sinceMs >= SAID_AFTER_MS;
 
   readonly pause = (isPaused: boolean): void => {
     this.#isPaused = isPaused;

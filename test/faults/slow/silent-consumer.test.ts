@@ -58,40 +58,30 @@ async function startDeafWorker() {
 const problemsOf = async (url: string): Promise<string[]> =>
   ((await (await fetch(`${url}/readyz`)).json()) as { problems: string[] }).problems;
 
-test('a consumer that hears nothing is renewed, /readyz says so, and the jobs that waited are done', async () => {
+test('a consumer that hears nothing is named by /readyz, then renewed, and the jobs that waited are done', async () => {
   const { proxy, api, worker, client } = await startDeafWorker();
   await client.submitSurely(nonceJob(), { waitSeconds: 10 });
   const before = await trial.takeCensus();
+  // The library connects anew once, and waits for ever on the new connection.
   proxy.beDeaf(true);
   const sentAtMs = performance.now();
-  await client.submitSurely(nonceJob());
-  await until('its consumer is renewed', 90_000, () => worker.log().includes(RENEWED));
-  const tookMs = performance.now() - sentAtMs;
-  await until('/readyz names it', 20_000, async () =>
+  const id = await client.submitSurely(nonceJob());
+  await until('/readyz names it', 60_000, async () =>
     (await problemsOf(api.url)).join().includes(worker.id),
   );
+  await until('its consumer is renewed', 60_000, () => worker.log().includes(RENEWED));
+  await until('the job is done', 60_000, async () => (await client.get(id))?.state === 'done');
+  const tookMs = performance.now() - sentAtMs;
   proxy.beDeaf(false);
-  await until(
-    '/readyz has no problem',
-    60_000,
-    async () => (await problemsOf(api.url)).length === 0,
+  await until('/readyz has no problem', 60_000, async () =>
+    (await problemsOf(api.url)).every((problem) => !problem.includes(worker.id)),
   );
   expect(worker.isUp).toBe(true);
   const { verdict } = await trial.judge([client], { maxStarts: 1 });
   expect(verdict.outcomes).toEqual({ exited: 2 });
   await trial.expectNothingLeaked(before, { stock: STOCK });
-  show('watchdog', `the consumer was renewed ${Math.round(tookMs)} ms after the first job waited`);
-});
-
-test('a worker whose new consumer hears nothing either ends, and the next one does its jobs', async () => {
-  const { proxy, worker, client } = await startDeafWorker();
-  proxy.beDeaf(true);
-  await client.submitSurely(nonceJob());
-  const { code } = await worker.exited;
-  expect(code).toBe(1);
-  expect(worker.log()).toContain('a new consumer was given none either');
-  proxy.beDeaf(false);
-  await worker.start();
-  const { verdict } = await trial.judge([client], { maxStarts: 1 });
-  expect(verdict.outcomes).toEqual({ exited: 1 });
+  show(
+    'watchdog',
+    `a job that waited for a silent consumer was done ${Math.round(tookMs)} ms later`,
+  );
 });
