@@ -18,21 +18,28 @@ afterEach(async () => {
 });
 
 /** A container that was created and never started, as its maker would have labelled it. */
-async function aContainer(labels: Readonly<Record<string, string>>): Promise<string> {
+async function aContainer(
+  labels: Readonly<Record<string, string>>,
+  ...name: string[]
+): Promise<string> {
   const given = Object.entries(labels).flatMap(([name, value]) => ['--label', `${name}=${value}`]);
-  const id = await docker('create', '--network', 'none', ...given, IMAGE, 'true');
+  const id = await docker('create', '--network', 'none', ...name, ...given, IMAGE, 'true');
   made.push(id);
   return id;
 }
 
-const sandboxOf = (worker: string, installation: string): Promise<string> =>
-  aContainer({
+function sandboxOf(worker: string, installation: string): Promise<string> {
+  const nonce = randomBytes(16).toString('hex');
+  const labels = {
     'cofferdam.worker': worker,
     'cofferdam.installation': installation,
-    'cofferdam.nonce': randomBytes(16).toString('hex'),
+    'cofferdam.nonce': nonce,
     'cofferdam.uid': '200000',
     'cofferdam.deadline': String(Date.now() + LATER_MS),
-  });
+  };
+  // The name by which the sweep removes it.
+  return aContainer(labels, '--name', `cofferdam-${nonce}`);
+}
 
 const exists = (id: string): Promise<boolean> =>
   docker('inspect', '--format', '{{.Id}}', id).then(

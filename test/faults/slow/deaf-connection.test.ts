@@ -1,4 +1,4 @@
-/** A worker that lives, and is given no job: its blocking connection to Redis swallows what the queue has for it. */
+/** A worker whose blocking connection to Redis swallows what the queue has for it, while all others work. */
 import net from 'node:net';
 import { afterEach, expect, test } from 'vitest';
 import { until } from '../../e2e/watching.ts';
@@ -9,8 +9,6 @@ import { STOCK, startTrial, type Trial } from '../kit/trial.ts';
 
 let trial: Trial;
 afterEach(() => trial.stop());
-
-const RENEWED = 'the consumer is renewed';
 
 /** Passes everything on, but for connections that wait for jobs: those hear nothing while it is told so. */
 async function startDeafProxy(target: number) {
@@ -52,36 +50,22 @@ async function startDeafWorker() {
   world.own(proxy.stop);
   const api = await world.startApi();
   const worker = await world.startWorker({ env: { COFFERDAM_REDIS_URL: proxy.url } });
-  return { proxy, api, worker, client: trial.clientOf([api]) };
+  return { proxy, worker, client: trial.clientOf([api]) };
 }
 
-const problemsOf = async (url: string): Promise<string[]> =>
-  ((await (await fetch(`${url}/readyz`)).json()) as { problems: string[] }).problems;
-
-test('a consumer that hears nothing is named by /readyz, then renewed, and the jobs that waited are done', async () => {
-  const { proxy, api, worker, client } = await startDeafWorker();
+test('jobs are done though the connection on which their worker waits for them hears nothing', async () => {
+  const { proxy, worker, client } = await startDeafWorker();
   await client.submitSurely(nonceJob(), { waitSeconds: 10 });
   const before = await trial.takeCensus();
-  // The library connects anew once, and waits for ever on the new connection.
   proxy.beDeaf(true);
   const sentAtMs = performance.now();
   const id = await client.submitSurely(nonceJob());
-  await until('/readyz names it', 60_000, async () =>
-    (await problemsOf(api.url)).join().includes(worker.id),
-  );
-  await until('its consumer is renewed', 60_000, () => worker.log().includes(RENEWED));
-  await until('the job is done', 60_000, async () => (await client.get(id))?.state === 'done');
+  await until('the job is done', 90_000, async () => (await client.get(id))?.state === 'done');
   const tookMs = performance.now() - sentAtMs;
   proxy.beDeaf(false);
-  await until('/readyz has no problem', 60_000, async () =>
-    (await problemsOf(api.url)).every((problem) => !problem.includes(worker.id)),
-  );
   expect(worker.isUp).toBe(true);
   const { verdict } = await trial.judge([client], { maxStarts: 1 });
   expect(verdict.outcomes).toEqual({ exited: 2 });
   await trial.expectNothingLeaked(before, { stock: STOCK });
-  show(
-    'watchdog',
-    `a job that waited for a silent consumer was done ${Math.round(tookMs)} ms later`,
-  );
+  show('G10', `a job beside a deaf connection was done after ${Math.round(tookMs)} ms`);
 });
