@@ -1,6 +1,7 @@
 /**
  * Watches over a consumer that may fall silent: jobs wait, this worker has room for all it ever has, and is given none. The
- * queue's library has no limit for that, and a worker that lives and takes nothing looks healthy to everybody else.
+ * queue's library leaves a connection that hangs; whatever else keeps it from taking jobs, a worker that lives and takes
+ * none looks healthy to everybody else.
  *
  * | state   | meaning                                             | left by                                           |
  * | ------- | --------------------------------------------------- | ------------------------------------------------- |
