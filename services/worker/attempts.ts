@@ -26,6 +26,11 @@ import { settle } from './settle.ts';
 const MAX_HAND_BACKS = 8;
 const HAND_BACK_FIRST_MS = 500;
 const HAND_BACK_MAX_MS = 15_000;
+/**
+ * What took one sandbox may be taking others, as an engine that is being stopped does: the second start is the last and
+ * must not get one of them. Spread, since it may have taken a thousand.
+ */
+const LOST_PAUSE_MS = 2_000;
 
 export interface AttemptsOptions {
   readonly redis: Redis;
@@ -44,8 +49,6 @@ export interface AttemptsOptions {
 /** What the queue has to do with a job after a start. */
 export type Next =
   | { readonly kind: 'ended' }
-  /** At once, on this worker. */
-  | { readonly kind: 'again' }
   /** Later, on any worker. */
   | { readonly kind: 'hand_back'; readonly afterMs: number };
 
@@ -149,8 +152,14 @@ export class Attempts {
       log.warn({ cause: outcome.cause, err: execution.error }, 'the platform lost a run');
       if (cause?.kind === 'lock_lost') return ENDED;
       if (spec.onLost === 'retry' && begun.record.starts < MAX_STARTS) {
-        if (!(await handBackJob(redis, { id, start: begun.start, ran: 'yes' }))) return ENDED;
-        return cause?.kind === 'draining' ? { kind: 'hand_back', afterMs: 0 } : { kind: 'again' };
+        const afterMs = cause?.kind === 'draining' ? 0 : spread(LOST_PAUSE_MS);
+        const back = {
+          id,
+          start: begun.start,
+          ran: 'yes',
+          backAtMs: Date.now() + afterMs,
+        } as const;
+        return (await handBackJob(redis, back)) ? { kind: 'hand_back', afterMs } : ENDED;
       }
     }
     const settling = settle(redis, {
@@ -196,7 +205,7 @@ export class Attempts {
       return this.#giveUp(id, begun.record, lost, begun.start);
     }
     const pauseMs = Math.min(HAND_BACK_FIRST_MS * 2 ** (tries - 1), HAND_BACK_MAX_MS);
-    const afterMs = pauseMs * (0.5 + Math.random() / 2);
+    const afterMs = spread(pauseMs);
     const backAtMs = Date.now() + afterMs;
     const back = { id, start: begun.start, ran: 'no', backAtMs } as const;
     return (await handBackJob(this.#options.redis, back)) ? { kind: 'hand_back', afterMs } : ENDED;
@@ -232,6 +241,8 @@ export class Attempts {
     return this.#options.log.child({ job: id, start });
   }
 }
+
+const spread = (pauseMs: number): number => pauseMs * (0.5 + Math.random() / 2);
 
 /** Failures with which a run ends before its program can have started. */
 const isBeforeRun = (error: unknown): error is Error =>

@@ -51,11 +51,9 @@ export function createConsumer(options: {
   /** After how long it is to be in the queue again; undefined when it is not. */
   const attempt = async (id: string): Promise<number | undefined> => {
     const beganAtMs = Date.now();
-    let next = await attempts.attempt(id);
-    while (next.kind === 'again' && !isStopping) next = await attempts.attempt(id);
+    const next = await attempts.attempt(id);
     meanMs += (Date.now() - beganAtMs - meanMs) * MEAN_PART;
-    if (next.kind === 'ended') return undefined;
-    return next.kind === 'again' ? 0 : next.afterMs;
+    return next.kind === 'ended' ? undefined : next.afterMs;
   };
 
   const inSlot = async (lane: Lane, id: string): Promise<number | undefined> => {

@@ -19,6 +19,7 @@ import { type Consumer, createConsumer } from './consumer.ts';
 import { createGenuineCheck } from './genuine.ts';
 import { LiveOutputs } from './live.ts';
 import { createWorkerMetrics, type WorkerMetrics } from './metrics.ts';
+import { EngineWatch, guarded } from './pool/engine-watch.ts';
 import { createGate } from './pool/gate.ts';
 import { Groups } from './pool/groups.ts';
 import { Pool } from './pool/pool.ts';
@@ -62,12 +63,14 @@ export async function startWorker(parts: WorkerParts): Promise<void> {
 
   const { engine, images } = await openEngine(self, settings);
   const count = createWorkerMetrics(parts.metrics);
-  let onEngineState: Consumer['pause'] = () => {};
+  let onJobsUnwelcome: Consumer['pause'] = () => {};
+  const watch = new EngineWatch({ engine, log });
   const { pool, sweep } = await createPool(self, {
-    engine,
+    engine: guarded(engine, watch),
+    watch,
     redis,
     count,
-    onEngineState: (isFailing) => onEngineState(isFailing),
+    onJobsUnwelcome: (areUnwelcome) => onJobsUnwelcome(areUnwelcome),
   });
   const blobs = openBlobs(self, { redis, count });
   count.watch(() => ({ ...pool.figures(), blobCacheBytes: blobs.bytes }));
@@ -100,10 +103,11 @@ export async function startWorker(parts: WorkerParts): Promise<void> {
   lifecycle.own('presence', presence, () => presence.stop());
   await presence.start();
   pool.start();
+  watch.start();
+  lifecycle.own('engine watch', watch, () => watch.stop());
   const consumer = createConsumer({ ...config, redis, attempts, log });
   lifecycle.own('consumer', consumer, () => consumer.stop());
-  // Only where a stock is kept does the pool find out by itself that the engine works again.
-  if (config.poolMaxReady > 0) onEngineState = consumer.pause;
+  onJobsUnwelcome = consumer.pause;
   sweep.start();
   lifecycle.own('sweep', sweep, () => sweep.stop());
   log.info({ slots: config.slots, images: [...images.prepared.keys()] }, 'worker started');
@@ -155,7 +159,7 @@ async function openEngine(
     idleSeconds: config.idleSeconds,
     maxOpenFiles: config.maxOpenFiles,
     maxProcesses: config.maxProcesses,
-    imageOf: images.imageOf,
+    images,
     log,
   }).catch(unusable);
   return { engine, images };
@@ -165,14 +169,16 @@ async function createPool(
   { worker, installation, config, log }: Identity,
   {
     engine,
+    watch,
     redis,
     count,
-    onEngineState,
+    onJobsUnwelcome,
   }: {
     engine: SandboxEngine;
+    watch: EngineWatch;
     redis: Redis;
     count: WorkerMetrics;
-    onEngineState: (isFailing: boolean) => void;
+    onJobsUnwelcome: (areUnwelcome: boolean) => void;
   },
 ) {
   const listed = await engine.list();
@@ -180,6 +186,7 @@ async function createPool(
   const gate = createGate(os.availableParallelism() * ENGINE_CALLS_PER_CORE);
   const stock = new Pool({
     engine,
+    watch,
     gate,
     remover: createRemover({ engine, gate, uids, log }),
     uids,
@@ -191,7 +198,7 @@ async function createPool(
     log,
     onCreated: (ms) => count.creation(ms / 1000),
     onMiss: count.miss,
-    onEngineState,
+    onJobsUnwelcome,
   });
   const sweep = createSweep({
     engine,

@@ -26,6 +26,7 @@ export const accountOf = (
   ready: pool.ready,
   creating: pool.creating,
   engineFailing: pool.engineFailing,
+  quarantined: pool.quarantined,
   images: Object.fromEntries(
     [...images.prepared].map(([name, image]) => [
       name,

@@ -13,6 +13,8 @@ const workerAccount = z.object({
   ready: z.number(),
   creating: z.number(),
   engineFailing: z.boolean(),
+  /** Sandboxes that it could not remove so far. */
+  quarantined: z.number().default(0),
   /** Image → its digest, or why it cannot be used. */
   images: z.record(
     z.string(),

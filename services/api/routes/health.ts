@@ -50,6 +50,9 @@ export function healthRoutes(
         const workers = await readWorkers(redis);
         const failing = workers.filter(({ engineFailing }) => engineFailing);
         const problems = failing.map(({ id }) => `the engine of worker ${id} fails`);
+        for (const { id, quarantined } of workers) {
+          if (quarantined > 0) problems.push(`worker ${id} cannot remove ${quarantined} sandboxes`);
+        }
         if (workers.length === 0) problems.unshift('no worker is alive');
         problems.push(...(parts.policyProblems?.() ?? []));
         const status = problems.length === 0 ? 'ready' : 'degraded';

@@ -12,6 +12,8 @@ export interface Backoff {
   /** Counts a failure; returns the pause in milliseconds. */
   fail(): number;
   succeed(): void;
+  /** As if it had never been asked. */
+  forget(): void;
 }
 
 export function createBackoff(random: () => number = Math.random): Backoff {
@@ -38,6 +40,11 @@ export function createBackoff(random: () => number = Math.random): Backoff {
     succeed() {
       isTried = true;
       failures = 0;
+    },
+    forget() {
+      isTried = false;
+      failures = 0;
+      pausedUntilMs = 0;
     },
   };
 }

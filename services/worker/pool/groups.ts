@@ -35,6 +35,8 @@ export interface SandboxSource {
   hasReady(shape: Shape): boolean;
   retire(sandbox: Sandbox): void;
   isEngineFailing(): boolean;
+  /** Throws a SandboxUnavailableError where even a sandbox that lives is of no use. */
+  requireStreams(): void;
   figures(): PoolFigures;
   stop(): Promise<void>;
 }
@@ -87,6 +89,7 @@ export class Groups {
   }
 
   async lease({ shape, group }: Need): Promise<Sandbox> {
+    this.#pool.requireStreams();
     if (group === null) return this.#pool.lease(shape);
     const key = `${group}\n${shapeKey(shape)}`;
     if (this.#wantsSpare(key, shape)) return this.#begin(key, shape);

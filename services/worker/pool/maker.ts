@@ -25,6 +25,8 @@ export function createMaker(options: {
   uids: Uids;
   /** How long after its order a sandbox must be gone. */
   lifeMs: number;
+  /** Throws where none is to be made. */
+  require?: () => void;
 }): Maker {
   const { engine, gate, remover, uids, lifeMs } = options;
   const owned = new Set<string>();
@@ -38,6 +40,7 @@ export function createMaker(options: {
       try {
         return await gate.create(isAwaited, async () => {
           if (closed !== undefined) throw closed;
+          options.require?.();
           uid = uids.take();
           const orderedAtMs = Date.now();
           const deadlineMs = orderedAtMs + lifeMs;
@@ -45,7 +48,7 @@ export function createMaker(options: {
           return { sandbox, tookMs: Date.now() - orderedAtMs };
         });
       } catch (error) {
-        // The engine has tried to remove what it half made; the uid is free once that is confirmed.
+        // Something may have been half made; the uid is free once it is confirmed that nothing is left.
         if (uid === undefined) owned.delete(nonce);
         else remover.remove({ nonce, uid }, () => owned.delete(nonce));
         throw asUnavailable(error);

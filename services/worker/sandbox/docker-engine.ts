@@ -12,9 +12,11 @@ import {
   diedOfMemory,
   openDocker,
   removeContainer,
+  statusOf,
   within,
 } from './docker.ts';
 import { type EngineInfo, readEngineInfo } from './docker-info.ts';
+import type { ImageStore, PreparedImage } from './image-store.ts';
 import {
   type ListedSandbox,
   type Order,
@@ -25,6 +27,8 @@ import {
 import { seccompProfile } from './seccomp.ts';
 
 const HELLO_TIMEOUT_MS = 10_000;
+/** It asks nothing of the engine but to be there. */
+const PING_TIMEOUT_MS = 3_000;
 /** A guest ends within a few milliseconds; the engine says so some tens later. */
 const END_WITHIN_MS = 1_000;
 /** Not `removing`: this engine may list a container so for ever that is gone. */
@@ -40,7 +44,7 @@ export interface DockerEngineOptions {
   readonly idleSeconds: number;
   readonly maxOpenFiles: number;
   readonly maxProcesses: number;
-  readonly imageOf: (name: string) => { tag: string; digest: string };
+  readonly images: Pick<ImageStore, 'imageOf' | 'onGone'>;
   readonly log: Log;
 }
 
@@ -48,18 +52,37 @@ export async function createDockerEngine(options: DockerEngineOptions): Promise<
   const docker = openDocker(options.address);
   const facts = factsOf(await readEngineInfo(docker), options);
 
+  const createFrom = (image: PreparedImage, order: Order): Promise<Docker.Container> =>
+    // In two parts, or the client would put all of the body into the address as well.
+    docker.createContainer({
+      _query: { name: nameOf(order.nonce) },
+      _body: createBody(order, { ...options, image: image.tag, facts }),
+      ...within(CALL_TIMEOUT_MS),
+    } as Docker.ContainerCreateOptions);
+
+  /** Somebody may have removed the image since it was prepared: then it is prepared again, once. */
+  const containerOf = async (order: Order) => {
+    const { imageOf, onGone } = options.images;
+    const name = order.shape.image;
+    const image = await imageOf(name);
+    try {
+      return { container: await createFrom(image, order), image };
+    } catch (error) {
+      if (statusOf(error) !== 404) throw error;
+      onGone(name);
+      const again = await imageOf(name);
+      return { container: await createFrom(again, order), image: again };
+    }
+  };
+
   return {
+    async ping() {
+      await docker.ping(within(PING_TIMEOUT_MS) as never);
+    },
     async create(order) {
       let socket: Socket | undefined;
       try {
-        const image = options.imageOf(order.shape.image);
-        const body = createBody(order, { ...options, image: image.tag, facts });
-        // In two parts, or the client would put all of the body into the address as well.
-        const container = await docker.createContainer({
-          _query: { name: nameOf(order.nonce) },
-          _body: body,
-          ...within(CALL_TIMEOUT_MS),
-        } as Docker.ContainerCreateOptions);
+        const { container, image } = await containerOf(order);
         // Attached before the start: nothing that the guest says can be missed.
         socket = await attach(options.address, container.id, CALL_TIMEOUT_MS);
         const known = { ...order, id: container.id, imageDigest: image.digest };
@@ -71,16 +94,8 @@ export async function createDockerEngine(options: DockerEngineOptions): Promise<
         return sandbox;
       } catch (cause) {
         socket?.destroy();
-        // Even where the create call failed the container may exist: it is known by its name.
-        await removeContainer(docker, nameOf(order.nonce)).catch((error: unknown) =>
-          options.log.warn({ err: error, nonce: order.nonce }, 'left to the sweep'),
-        );
-        throw new SandboxUnavailableError(
-          `no sandbox of ${order.shape.image}: ${reasonOf(cause)}`,
-          {
-            cause,
-          },
-        );
+        const reason = `no sandbox of ${order.shape.image}: ${reasonOf(cause)}`;
+        throw new SandboxUnavailableError(reason, { cause });
       }
     },
     canBecome: (from, to) => canBecome(from, to, facts),

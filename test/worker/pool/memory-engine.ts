@@ -41,6 +41,7 @@ export class MemoryEngine implements SandboxEngine {
   /** Creations that a test has to end; unless `isManual` they end by themselves. */
   readonly pending: Creation[] = [];
   isManual = false;
+  isSilent = false;
   /** Thrown by the next creations, in turn. */
   readonly creationFailures: Error[] = [];
   /** Thrown by the next removals, in turn. */
@@ -57,6 +58,10 @@ export class MemoryEngine implements SandboxEngine {
   readonly #lateResets: (() => void)[] = [];
   listed: ListedSandbox[] = [];
   #atOnce = 0;
+
+  async ping(): Promise<void> {
+    if (this.isSilent) throw new Error('no answer');
+  }
 
   async create(order: Order): Promise<Sandbox> {
     this.orders.push(order);
