@@ -118,7 +118,7 @@ describe('the layers', () => {
       /^main\.ts$/,
       /^consumer\.ts$|^presence\.ts$|^slots\.ts$/,
       /^attempts\.ts$/,
-      /^settle\.ts$|^permit\.ts$/,
+      /^settle\.ts$|^permit\.ts$|^hand-back\.ts$/,
       /^result\.ts$|^redact\.ts$|^genuine\.ts$/,
       /^run-job\.ts$/,
       /^config\.ts$|^metrics\.ts$/,
@@ -257,7 +257,7 @@ describe('the choke points', () => {
   });
 
   it('open connections to Redis in one file', () => {
-    expect(filesWith(/new Redis\(/)).toEqual(['shared/queue/connection.ts']);
+    expect(filesWith(/new (Redis|Cluster)\(/)).toEqual(['shared/queue/connection.ts']);
   });
 
   it('throw nothing without a code where a request is answered', () => {

@@ -2,11 +2,14 @@
  * The starts of a job on this worker: begin, run, conclude. When the platform fails a start, there is a second one, or
  * the job is handed back. A program's failure is a result like any other.
  */
+
 import type { Redis } from 'ioredis';
 import type { Outcome } from '../../shared/contract/result.ts';
 import type { JobSpec } from '../../shared/contract/spec.ts';
 import type { Log } from '../../shared/log.ts';
+import { milestone } from '../../shared/milestones.ts';
 import { type Begun, beginJob, handBackJob } from '../../shared/queue/begin.ts';
+import { keepsOrder } from '../../shared/queue/connection.ts';
 import type { Entrance } from '../../shared/queue/entrance.ts';
 import { type JobRecord, readRecord } from '../../shared/queue/job-record.ts';
 import { MAX_STARTS } from '../../shared/queue/options.ts';
@@ -15,6 +18,7 @@ import { settleWithoutRun } from '../../shared/queue/settle-without-run.ts';
 import { type BlobCache, BlobUnreachableError, BlobUnusableError } from './blob-cache.ts';
 import { createDeadline, type Deadline, type EndCause } from './deadline.ts';
 import type { IsGenuine } from './genuine.ts';
+import { pauseAfterLossMs, pauseWithoutSandboxMs } from './hand-back.ts';
 import type { LiveOutputs } from './live.ts';
 import { mayBeReused } from './outcome.ts';
 import { permit } from './permit.ts';
@@ -24,13 +28,6 @@ import { settle } from './settle.ts';
 
 /** A job for which no sandbox could be made so often is given up. */
 const MAX_HAND_BACKS = 8;
-const HAND_BACK_FIRST_MS = 500;
-const HAND_BACK_MAX_MS = 15_000;
-/**
- * What took one sandbox may be taking others, as an engine that is being stopped does: the second start is the last and
- * must not get one of them. Spread, since it may have taken a thousand.
- */
-const LOST_PAUSE_MS = 2_000;
 
 export interface AttemptsOptions {
   readonly redis: Redis;
@@ -110,8 +107,10 @@ export class Attempts {
   }
 
   async #start(id: string, begun: Started): Promise<Next> {
+    milestone('marked');
     const { leases, streamBytes, isGenuine } = this.#options;
     const { spec, end } = permit(id, begun, isGenuine);
+    milestone('parsed');
     if (end !== undefined) return this.#giveUp(id, begun.record, end, begun.start);
     const deadline = createDeadline();
     this.#running.set(id, deadline);
@@ -152,14 +151,8 @@ export class Attempts {
       log.warn({ cause: outcome.cause, err: execution.error }, 'the platform lost a run');
       if (cause?.kind === 'lock_lost') return ENDED;
       if (spec.onLost === 'retry' && begun.record.starts < MAX_STARTS) {
-        const afterMs = cause?.kind === 'draining' ? 0 : spread(LOST_PAUSE_MS);
-        const back = {
-          id,
-          start: begun.start,
-          ran: 'yes',
-          backAtMs: Date.now() + afterMs,
-        } as const;
-        return (await handBackJob(redis, back)) ? { kind: 'hand_back', afterMs } : ENDED;
+        const afterMs = cause?.kind === 'draining' ? 0 : pauseAfterLossMs();
+        return await this.#handBack(id, begun, { ran: 'yes', afterMs });
       }
     }
     const settling = settle(redis, {
@@ -173,7 +166,9 @@ export class Attempts {
       outcome,
       finishedAtMs: Date.now(),
     });
+    milestone('settle_sent');
     const concluded = settling.then((settled) => {
+      milestone('settled');
       const as = this.#onSettled(settled, outcome);
       log.info(
         { outcome: outcome.kind, settled: as, sandbox: sandbox.id.slice(0, 12) },
@@ -181,8 +176,9 @@ export class Attempts {
       );
     });
     // What the queue is told next goes over the same connection, behind the end: nobody need wait for it here. Not so
-    // with artifacts, which take more than one round trip, nor with output that is masked first.
-    if (execution.artifacts.length > 0 || spec.redact.length > 0) await concluded;
+    // with artifacts, which take more than one round trip, with output that is masked first, nor in a Cluster.
+    const isSentAtOnce = execution.artifacts.length === 0 && spec.redact.length === 0;
+    if (!isSentAtOnce || !keepsOrder(redis)) await concluded;
     else this.#settleBehind(id, concluded);
     return ENDED;
   }
@@ -204,10 +200,15 @@ export class Attempts {
       const lost = { kind: 'lost', cause: 'sandbox_unavailable' } as const;
       return this.#giveUp(id, begun.record, lost, begun.start);
     }
-    const pauseMs = Math.min(HAND_BACK_FIRST_MS * 2 ** (tries - 1), HAND_BACK_MAX_MS);
-    const afterMs = spread(pauseMs);
-    const backAtMs = Date.now() + afterMs;
-    const back = { id, start: begun.start, ran: 'no', backAtMs } as const;
+    return this.#handBack(id, begun, { ran: 'no', afterMs: pauseWithoutSandboxMs(tries) });
+  }
+
+  async #handBack(
+    id: string,
+    { start }: Started,
+    { ran, afterMs }: { ran: 'yes' | 'no'; afterMs: number },
+  ): Promise<Next> {
+    const back = { id, start, ran, backAtMs: Date.now() + afterMs };
     return (await handBackJob(this.#options.redis, back)) ? { kind: 'hand_back', afterMs } : ENDED;
   }
 
@@ -241,8 +242,6 @@ export class Attempts {
     return this.#options.log.child({ job: id, start });
   }
 }
-
-const spread = (pauseMs: number): number => pauseMs * (0.5 + Math.random() / 2);
 
 /** Failures with which a run ends before its program can have started. */
 const isBeforeRun = (error: unknown): error is Error =>

@@ -2,11 +2,13 @@
  * The worker's end of the queues: takes jobs of both lanes and does with each what its attempts say. While jobs are
  * short, a few more of the bulk lane are taken than run, so that the way of the next one is over when a slot is free.
  */
+
 import { DelayedError, type Job, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { Lane } from '../../shared/contract/lane.ts';
 import { limited } from '../../shared/limited.ts';
 import type { Log } from '../../shared/log.ts';
+import { milestone } from '../../shared/milestones.ts';
 import {
   LOCK_MS,
   MAX_STALLED,
@@ -71,6 +73,7 @@ export function createConsumer(options: {
     async (job: Job, token: string | undefined): Promise<void> => {
       const id = job.id as string;
       taken.set(id, Date.now());
+      milestone('fetched');
       try {
         const backAfterMs = await inSlot(lane, id);
         bulk.concurrency = meanMs < SHORT_MS ? 2 * slots : slots;

@@ -8,13 +8,19 @@ import { BLOB_SETTINGS, type BlobSettings, blobSettings } from './blob-settings.
 import { LIMITS, type Limit, type LimitName, limitVariable } from './limits.ts';
 import { LOAD_SETTINGS } from './load-settings.ts';
 import { faultsOfPool, leastReady, POOL_SETTINGS } from './pool-settings.ts';
+import { parseRedisUrl } from './redis-url.ts';
 import { decimal, integer, type Setting, setting } from './setting.ts';
 import { TRUST_SETTINGS, type TrustSettings, trustSettings } from './trust-settings.ts';
 
 const MIB = 1024 * 1024;
 
-const isRedisUrl = (text: string): boolean =>
-  URL.canParse(text) && ['redis:', 'rediss:'].includes(new URL(text).protocol);
+const redisUrl = z.string().superRefine((text, context) => {
+  try {
+    parseRedisUrl(text);
+  } catch (error) {
+    context.addIssue({ code: 'custom', message: (error as Error).message });
+  }
+});
 
 export const SETTINGS = {
   COFFERDAM_HOST: setting('127.0.0.1', z.string().min(1), 'Address that the API listens on.'),
@@ -38,8 +44,8 @@ export const SETTINGS = {
   ),
   COFFERDAM_REDIS_URL: setting(
     undefined,
-    z.string().refine(isRedisUrl, 'expected redis://… or rediss://…').optional(),
-    'The Redis to use. Without it `cofferdam serve` runs its own.',
+    redisUrl.optional(),
+    'The Redis to use: one, one under Sentinel, or a Cluster; see below. Without it `cofferdam serve` runs its own.',
   ),
   COFFERDAM_LOG_LEVEL: setting(
     'info',

@@ -2,7 +2,7 @@
 import type { Redis } from 'ioredis';
 import { z } from 'zod';
 import type { Metrics } from '../../../shared/metrics.ts';
-import type { RedisCheck } from '../../../shared/queue/check.ts';
+import { checkRedis, type RedisCheck } from '../../../shared/queue/check.ts';
 import { readWorkers } from '../../../shared/queue/workers.ts';
 import type { Server } from './server-types.ts';
 
@@ -19,13 +19,21 @@ export function healthRoutes(
   server: Server,
   parts: {
     redis: Redis;
+    /** As it was at the start. */
     check: RedisCheck;
     metrics: Metrics;
     /** Why the policy in force is not the newest that was written. */
     policyProblems?: () => readonly string[];
   },
 ): void {
-  const { redis, check, metrics } = parts;
+  const { redis, metrics } = parts;
+  let { durability } = parts.check;
+  const unready = (problem: string): z.output<typeof readiness> => ({
+    status: 'unready',
+    durability,
+    workers: 0,
+    problems: [problem],
+  });
   const config = { isPublic: true };
 
   server.get(
@@ -45,21 +53,24 @@ export function healthRoutes(
       },
     },
     async (_request, reply) => {
-      const { durability } = check;
       try {
-        const workers = await readWorkers(redis);
+        // Anew each time: a failover or an operator may have put another Redis in its place.
+        const [check, workers] = await Promise.all([checkRedis(redis), readWorkers(redis)]);
+        durability = check.durability;
+        if (check.refusal !== undefined) {
+          return reply.status(503).send(unready(`Redis refuses writes: ${check.refusal}`));
+        }
         const failing = workers.filter(({ engineFailing }) => engineFailing);
         const problems = failing.map(({ id }) => `the engine of worker ${id} fails`);
         for (const { id, quarantined } of workers) {
           if (quarantined > 0) problems.push(`worker ${id} cannot remove ${quarantined} sandboxes`);
         }
         if (workers.length === 0) problems.unshift('no worker is alive');
-        problems.push(...(parts.policyProblems?.() ?? []));
+        problems.push(...check.faults, ...(parts.policyProblems?.() ?? []));
         const status = problems.length === 0 ? 'ready' : 'degraded';
         return { status, durability, workers: workers.length, problems } as const;
       } catch {
-        const problems = ['Redis does not answer'];
-        return reply.status(503).send({ status: 'unready', durability, workers: 0, problems });
+        return reply.status(503).send(unready('Redis does not answer'));
       }
     },
   );

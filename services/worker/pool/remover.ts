@@ -6,6 +6,7 @@
 import PQueue from 'p-queue';
 import { limited } from '../../../shared/limited.ts';
 import type { Log } from '../../../shared/log.ts';
+import { milestone } from '../../../shared/milestones.ts';
 import type { Sandbox, SandboxEngine } from '../sandbox/sandbox.ts';
 import type { EngineGate } from './gate.ts';
 import type { Uids } from './uids.ts';
@@ -48,6 +49,7 @@ export function createRemover(options: {
   const removeOnce = async ({ nonce, end }: Removable): Promise<void> => {
     await end?.();
     await engine.remove(nonce);
+    milestone('removed');
   };
 
   /** False when it is given up. */

@@ -1,7 +1,9 @@
 /** Docker Engine as the maker of sandboxes. */
+
 import type { Socket } from 'node:net';
 import { limited } from '../../../shared/limited.ts';
 import type { Log } from '../../../shared/log.ts';
+import { milestone } from '../../../shared/milestones.ts';
 import { GuestLostError, GuestSession } from '../protocol/session.ts';
 import { attach, type EngineAddress } from './attach.ts';
 import { canBecome, changeableLimits, createBody, type EngineFacts, LABEL } from './create-body.ts';
@@ -52,13 +54,18 @@ export async function createDockerEngine(options: DockerEngineOptions): Promise<
   const docker = openDocker(options.address);
   const facts = factsOf(await readEngineInfo(docker), options);
 
-  const createFrom = (image: PreparedImage, order: Order): Promise<Docker.Container> =>
+  const createFrom = async (image: PreparedImage, order: Order): Promise<Docker.Container> => {
     // In two parts, or the client would put all of the body into the address as well.
-    docker.createContainer({
+    const creating = docker.createContainer({
       _query: { name: nameOf(order.nonce) },
       _body: createBody(order, { ...options, image: image.tag, facts }),
       ...within(CALL_TIMEOUT_MS),
     } as Docker.ContainerCreateOptions);
+    milestone('create_sent');
+    const container = await creating;
+    milestone('created');
+    return container;
+  };
 
   /** Somebody may have removed the image since it was prepared: then it is prepared again, once. */
   const containerOf = async (order: Order) => {
@@ -85,11 +92,13 @@ export async function createDockerEngine(options: DockerEngineOptions): Promise<
         const { container, image } = await containerOf(order);
         // Attached before the start: nothing that the guest says can be missed.
         socket = await attach(options.address, container.id, CALL_TIMEOUT_MS);
+        milestone('attached');
         const known = { ...order, id: container.id, imageDigest: image.digest };
         const sandbox = converse(socket, known, options.log, () =>
           diedOfMemory(docker, container.id),
         );
         await container.start(within(CALL_TIMEOUT_MS));
+        milestone('started');
         await limited(sandbox.session.ready, HELLO_TIMEOUT_MS);
         return sandbox;
       } catch (cause) {

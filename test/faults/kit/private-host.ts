@@ -9,9 +9,10 @@ import { mkdtempSync, readdirSync, readFileSync, rmdirSync, rmSync, writeFileSyn
 import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { packageRoot } from '../../../shared/images.ts';
 import type { NetworkNamespace } from './network-namespace.ts';
 
-const SCRIPT = path.join(import.meta.dirname, 'private-host.sh');
+const SCRIPT = path.join(packageRoot, 'test/faults/kit/private-host.sh');
 const CGROUPS = '/sys/fs/cgroup';
 const WITHIN_MS = 10_000;
 const LOOK_MS = 20;
