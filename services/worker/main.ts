@@ -64,7 +64,7 @@ export async function startWorker(parts: WorkerParts): Promise<void> {
   const { engine, images } = await openEngine(self, settings);
   const count = createWorkerMetrics(parts.metrics);
   let onJobsUnwelcome: Consumer['pause'] = () => {};
-  const watch = new EngineWatch({ engine, log });
+  const watch = openWatch(self, { engine, lifecycle });
   const { pool, sweep } = await createPool(self, {
     engine: guarded(engine, watch),
     watch,
@@ -103,8 +103,6 @@ export async function startWorker(parts: WorkerParts): Promise<void> {
   lifecycle.own('presence', presence, () => presence.stop());
   await presence.start();
   pool.start();
-  watch.start();
-  lifecycle.own('engine watch', watch, () => watch.stop());
   const consumer = createConsumer({ ...config, redis, attempts, log });
   lifecycle.own('consumer', consumer, () => consumer.stop());
   onJobsUnwelcome = consumer.pause;
@@ -125,6 +123,15 @@ function openEntrance(
   const entrance = createEntrance({ redis, log });
   entrance.start();
   return lifecycle.own('entrance', entrance, () => entrance.stop());
+}
+
+function openWatch(
+  { log }: Identity,
+  { engine, lifecycle }: { engine: SandboxEngine; lifecycle: Lifecycle },
+): EngineWatch {
+  const watch = new EngineWatch({ engine, log });
+  watch.start();
+  return lifecycle.own('engine watch', watch, () => watch.stop());
 }
 
 const openBlobs = (

@@ -3,7 +3,7 @@ import type { Redis } from 'ioredis';
 import { z } from 'zod';
 import type { Metrics } from '../../../shared/metrics.ts';
 import { checkRedis, type RedisCheck } from '../../../shared/queue/check.ts';
-import { readWorkers } from '../../../shared/queue/workers.ts';
+import { readWorkers, type WorkerAccount } from '../../../shared/queue/workers.ts';
 import type { Server } from './server-types.ts';
 
 const readiness = z.strictObject({
@@ -57,16 +57,10 @@ export function healthRoutes(
         // Anew each time: a failover or an operator may have put another Redis in its place.
         const [check, workers] = await Promise.all([checkRedis(redis), readWorkers(redis)]);
         durability = check.durability;
-        if (check.refusal !== undefined) {
-          return reply.status(503).send(unready(`Redis refuses writes: ${check.refusal}`));
-        }
-        const failing = workers.filter(({ engineFailing }) => engineFailing);
-        const problems = failing.map(({ id }) => `the engine of worker ${id} fails`);
-        for (const { id, quarantined } of workers) {
-          if (quarantined > 0) problems.push(`worker ${id} cannot remove ${quarantined} sandboxes`);
-        }
-        if (workers.length === 0) problems.unshift('no worker is alive');
-        problems.push(...check.faults, ...(parts.policyProblems?.() ?? []));
+        const { refusal } = check;
+        if (refusal) return reply.status(503).send(unready(`Redis refuses writes: ${refusal}`));
+        const others = parts.policyProblems?.() ?? [];
+        const problems = [...problemsOf(workers), ...check.faults, ...others];
         const status = problems.length === 0 ? 'ready' : 'degraded';
         return { status, durability, workers: workers.length, problems } as const;
       } catch {
@@ -80,4 +74,12 @@ export function healthRoutes(
     { config, schema: { summary: 'Metrics for Prometheus', tags: ['health'] } },
     async (_request, reply) => reply.type(metrics.contentType).send(await metrics.text()),
   );
+}
+
+function problemsOf(workers: readonly WorkerAccount[]): string[] {
+  if (workers.length === 0) return ['no worker is alive'];
+  return workers.flatMap(({ id, engineFailing, quarantined }) => [
+    ...(engineFailing ? [`the engine of worker ${id} fails`] : []),
+    ...(quarantined > 0 ? [`worker ${id} cannot remove ${quarantined} sandboxes`] : []),
+  ]);
 }

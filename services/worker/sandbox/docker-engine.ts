@@ -54,34 +54,6 @@ export async function createDockerEngine(options: DockerEngineOptions): Promise<
   const docker = openDocker(options.address);
   const facts = factsOf(await readEngineInfo(docker), options);
 
-  const createFrom = async (image: PreparedImage, order: Order): Promise<Docker.Container> => {
-    // In two parts, or the client would put all of the body into the address as well.
-    const creating = docker.createContainer({
-      _query: { name: nameOf(order.nonce) },
-      _body: createBody(order, { ...options, image: image.tag, facts }),
-      ...within(CALL_TIMEOUT_MS),
-    } as Docker.ContainerCreateOptions);
-    milestone('create_sent');
-    const container = await creating;
-    milestone('created');
-    return container;
-  };
-
-  /** Somebody may have removed the image since it was prepared: then it is prepared again, once. */
-  const containerOf = async (order: Order) => {
-    const { imageOf, onGone } = options.images;
-    const name = order.shape.image;
-    const image = await imageOf(name);
-    try {
-      return { container: await createFrom(image, order), image };
-    } catch (error) {
-      if (statusOf(error) !== 404) throw error;
-      onGone(name);
-      const again = await imageOf(name);
-      return { container: await createFrom(again, order), image: again };
-    }
-  };
-
   return {
     async ping() {
       await docker.ping(within(PING_TIMEOUT_MS) as never);
@@ -89,7 +61,7 @@ export async function createDockerEngine(options: DockerEngineOptions): Promise<
     async create(order) {
       let socket: Socket | undefined;
       try {
-        const { container, image } = await containerOf(order);
+        const { container, image } = await containerOf(docker, order, { ...options, facts });
         // Attached before the start: nothing that the guest says can be missed.
         socket = await attach(options.address, container.id, CALL_TIMEOUT_MS);
         milestone('attached');
@@ -116,6 +88,41 @@ export async function createDockerEngine(options: DockerEngineOptions): Promise<
     remove: (nonce) => removeContainer(docker, nameOf(nonce)),
     list: () => listContainers(docker),
   };
+}
+
+type Surroundings = DockerEngineOptions & { readonly facts: EngineFacts };
+
+/** Somebody may have removed the image since it was prepared: then it is prepared again, once. */
+async function containerOf(docker: Docker, order: Order, from: Surroundings) {
+  const { imageOf, onGone } = from.images;
+  const name = order.shape.image;
+  const image = await imageOf(name);
+  try {
+    return { container: await createFrom(docker, image, order, from), image };
+  } catch (error) {
+    if (statusOf(error) !== 404) throw error;
+    onGone(name);
+    const again = await imageOf(name);
+    return { container: await createFrom(docker, again, order, from), image: again };
+  }
+}
+
+async function createFrom(
+  docker: Docker,
+  image: PreparedImage,
+  order: Order,
+  from: Surroundings,
+): Promise<Docker.Container> {
+  // In two parts, or the client would put all of the body into the address as well.
+  const creating = docker.createContainer({
+    _query: { name: nameOf(order.nonce) },
+    _body: createBody(order, { ...from, image: image.tag }),
+    ...within(CALL_TIMEOUT_MS),
+  } as Docker.ContainerCreateOptions);
+  milestone('create_sent');
+  const container = await creating;
+  milestone('created');
+  return container;
 }
 
 const nameOf = (nonce: string): string => `cofferdam-${nonce}`;
