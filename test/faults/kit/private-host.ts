@@ -33,17 +33,18 @@ export interface PrivateHost {
   readonly name: string;
   /** A folder of its own on this machine's disk, removed with the host. */
   readonly folder: string;
-  readonly network: NetworkNamespace | undefined;
   start(command: readonly string[], env?: Readonly<Record<string, string>>): Promise<HostProcess>;
   /** Sets a limit on everything that runs on it, or on a group within: `pids.max`, `memory.limit_in_bytes`. */
   limit(file: string, value: string, group?: string): void;
   /** Everything on it ends at once, as when the power fails; what is on its disk stays. */
   cutPower(): Promise<void>;
-  /** Ends it and removes its folder, groups and network. */
+  /** Ends it and removes its folder and groups; its network is for whoever made it. */
   close(): Promise<void>;
 }
 
-export async function openPrivateHost(network?: NetworkNamespace): Promise<PrivateHost> {
+export async function openPrivateHost(
+  network?: Pick<NetworkNamespace, 'name'>,
+): Promise<PrivateHost> {
   const name = `cofferdam-host-${randomBytes(4).toString('hex')}`;
   const folder = mkdtempSync(path.join(os.tmpdir(), 'cofferdam-host-'));
   const opened = follow(
@@ -61,7 +62,6 @@ export async function openPrivateHost(network?: NetworkNamespace): Promise<Priva
   return {
     name,
     folder,
-    network,
     async start(command, env = {}) {
       const child = spawn('sh', [SCRIPT, 'enter', name, String(first), ...command], {
         env: { ...process.env, ...env },
@@ -95,7 +95,6 @@ export async function openPrivateHost(network?: NetworkNamespace): Promise<Priva
       await cutPower();
       for (const group of groupsOf(name)) removeGroup(group);
       rmSync(folder, { recursive: true, force: true });
-      await network?.remove();
     },
   };
 }
