@@ -15,15 +15,16 @@ import { type JobRecord, readRecord } from '../../shared/queue/job-record.ts';
 import { MAX_STARTS } from '../../shared/queue/options.ts';
 import type { Settled, SettledAs } from '../../shared/queue/settle.ts';
 import { settleWithoutRun } from '../../shared/queue/settle-without-run.ts';
-import { type BlobCache, BlobUnreachableError, BlobUnusableError } from './blob-cache.ts';
+import type { SharedClock } from '../../shared/queue/shared-clock.ts';
+import { steadyNowMs } from '../../shared/steady-clock.ts';
+import { type BlobCache, BlobUnusableError } from './blob-cache.ts';
 import { createDeadline, type Deadline, type EndCause } from './deadline.ts';
 import type { IsGenuine } from './genuine.ts';
-import { pauseAfterLossMs, pauseWithoutSandboxMs } from './hand-back.ts';
+import { isBeforeRun, pauseAfterLossMs, pauseWithoutSandboxMs } from './hand-back.ts';
 import type { LiveOutputs } from './live.ts';
 import { mayBeReused } from './outcome.ts';
 import { permit } from './permit.ts';
 import { type Leases, type Run, runJob } from './run-job.ts';
-import { SandboxUnavailableError } from './sandbox/sandbox.ts';
 import { settle } from './settle.ts';
 
 /** A job for which no sandbox could be made so often is given up. */
@@ -32,6 +33,7 @@ const MAX_HAND_BACKS = 8;
 export interface AttemptsOptions {
   readonly redis: Redis;
   readonly worker: string;
+  readonly clock: Pick<SharedClock, 'nowMs'>;
   readonly streamBytes: number;
   readonly leases: Leases;
   readonly blobs: BlobCache;
@@ -79,8 +81,8 @@ export class Attempts {
 
   /** One start of a job, unless it is not wanted any more. */
   async attempt(id: string): Promise<Next> {
-    const { redis, worker } = this.#options;
-    const begun = await beginJob(redis, { id, nowMs: Date.now(), worker });
+    const { redis, worker, clock } = this.#options;
+    const begun = await beginJob(redis, { id, nowMs: clock.nowMs(), worker });
     switch (begun.kind) {
       case 'not_wanted':
       case 'parked':
@@ -164,7 +166,7 @@ export class Attempts {
       worker,
       execution,
       outcome,
-      finishedAtMs: Date.now(),
+      finishedAtMs: steadyNowMs(),
     });
     milestone('settle_sent');
     const concluded = settling.then((settled) => {
@@ -196,7 +198,7 @@ export class Attempts {
     this.#logOf(id, begun.start).warn({ err: error, tries }, 'no sandbox for a job, or no blob');
     // An engine that fails as a whole is no reason to give jobs up: they wait for it, or expire.
     const isTriedEnough = tries >= MAX_HAND_BACKS && !this.#options.leases.isEngineFailing();
-    if (isTriedEnough || Date.now() >= begun.record.expiresAt) {
+    if (isTriedEnough || this.#options.clock.nowMs() >= begun.record.expiresAt) {
       const lost = { kind: 'lost', cause: 'sandbox_unavailable' } as const;
       return this.#giveUp(id, begun.record, lost, begun.start);
     }
@@ -208,8 +210,9 @@ export class Attempts {
     { start }: Started,
     { ran, afterMs }: { ran: 'yes' | 'no'; afterMs: number },
   ): Promise<Next> {
-    const back = { id, start, ran, backAtMs: Date.now() + afterMs };
-    return (await handBackJob(this.#options.redis, back)) ? { kind: 'hand_back', afterMs } : ENDED;
+    const { redis, clock } = this.#options;
+    const back = { id, start, ran, backAtMs: clock.nowMs() + afterMs };
+    return (await handBackJob(redis, back)) ? { kind: 'hand_back', afterMs } : ENDED;
   }
 
   /** Settles a job of which nothing was run here. */
@@ -242,9 +245,3 @@ export class Attempts {
     return this.#options.log.child({ job: id, start });
   }
 }
-
-/** Failures with which a run ends before its program can have started. */
-const isBeforeRun = (error: unknown): error is Error =>
-  error instanceof SandboxUnavailableError ||
-  error instanceof BlobUnusableError ||
-  error instanceof BlobUnreachableError;

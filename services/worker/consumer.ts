@@ -15,6 +15,8 @@ import {
   QUEUE_PREFIX,
   STALLED_CHECK_MS,
 } from '../../shared/queue/options.ts';
+import type { SharedClock } from '../../shared/queue/shared-clock.ts';
+import { steadyNowMs } from '../../shared/steady-clock.ts';
 import type { Attempts } from './attempts.ts';
 import { createSlots } from './slots.ts';
 
@@ -36,13 +38,14 @@ export interface Consumer {
 
 export function createConsumer(options: {
   redis: Redis;
+  clock: Pick<SharedClock, 'nowMs'>;
   slots: number;
   reservedSlots: number;
   drainMs: number;
   attempts: Attempts;
   log: Log;
 }): Consumer {
-  const { redis, attempts, log, drainMs, slots } = options;
+  const { redis, clock, attempts, log, drainMs, slots } = options;
   const running = createSlots({ slots, reserved: options.reservedSlots });
 
   /** Jobs that were taken, by when their lock was last known to be ours. */
@@ -52,9 +55,9 @@ export function createConsumer(options: {
 
   /** After how long it is to be in the queue again; undefined when it is not. */
   const attempt = async (id: string): Promise<number | undefined> => {
-    const beganAtMs = Date.now();
+    const beganAtMs = steadyNowMs();
     const next = await attempts.attempt(id);
-    meanMs += (Date.now() - beganAtMs - meanMs) * MEAN_PART;
+    meanMs += (steadyNowMs() - beganAtMs - meanMs) * MEAN_PART;
     return next.kind === 'ended' ? undefined : next.afterMs;
   };
 
@@ -72,13 +75,13 @@ export function createConsumer(options: {
     (lane: Lane) =>
     async (job: Job, token: string | undefined): Promise<void> => {
       const id = job.id as string;
-      taken.set(id, Date.now());
+      taken.set(id, steadyNowMs());
       milestone('fetched');
       try {
         const backAfterMs = await inSlot(lane, id);
         bulk.concurrency = meanMs < SHORT_MS ? 2 * slots : slots;
         if (backAfterMs === undefined) return;
-        await job.moveToDelayed(Date.now() + backAfterMs, token);
+        await job.moveToDelayed(clock.nowMs() + backAfterMs, token);
       } finally {
         taken.delete(id);
       }
@@ -99,7 +102,7 @@ export function createConsumer(options: {
       for (const id of ids) attempts.end(id, { kind: 'lock_lost' });
     });
     queue.on('locksRenewed', ({ jobIds }) => {
-      for (const id of jobIds) if (taken.has(id)) taken.set(id, Date.now());
+      for (const id of jobIds) if (taken.has(id)) taken.set(id, steadyNowMs());
     });
     queue.on('failed', (job, error) => {
       log.error({ job: job?.id, err: error }, 'the queue gave a job up');
@@ -115,7 +118,7 @@ export function createConsumer(options: {
   // With Redis away no renewal fails, it only never comes: past its lock a job may be another worker's.
   const watch = setInterval(() => {
     for (const [id, renewedAtMs] of taken) {
-      if (Date.now() - renewedAtMs > LOCK_MS) attempts.end(id, { kind: 'lock_lost' });
+      if (steadyNowMs() - renewedAtMs > LOCK_MS) attempts.end(id, { kind: 'lock_lost' });
     }
   }, LOCK_WATCH_MS);
 

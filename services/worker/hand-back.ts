@@ -1,4 +1,9 @@
-/** How long a job that this worker could not finish waits before it is in the queue again. Spread: many may come at once. */
+/**
+ * Which jobs go back into the queue although nothing of them has run, and how long a job that goes back waits before it
+ * is in the queue again. Spread: many may come at once.
+ */
+import { BlobUnreachableError, BlobUnusableError } from './blob-cache.ts';
+import { SandboxUnavailableError } from './sandbox/sandbox.ts';
 
 const FIRST_MS = 500;
 const MAX_MS = 15_000;
@@ -16,3 +21,9 @@ export const pauseAfterLossMs = (): number => spread(AFTER_LOSS_MS);
 /** After so many times without a sandbox. */
 export const pauseWithoutSandboxMs = (tries: number): number =>
   spread(Math.min(FIRST_MS * 2 ** (tries - 1), MAX_MS));
+
+/** Failures with which a run ends before its program can have started. */
+export const isBeforeRun = (error: unknown): error is Error =>
+  error instanceof SandboxUnavailableError ||
+  error instanceof BlobUnusableError ||
+  error instanceof BlobUnreachableError;

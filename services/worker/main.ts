@@ -11,6 +11,7 @@ import { readBlob } from '../../shared/queue/blobs.ts';
 import { requireUsableRedis } from '../../shared/queue/check.ts';
 import { connectRedis, type RedisAddress } from '../../shared/queue/connection.ts';
 import { createEntrance, type Entrance } from '../../shared/queue/entrance.ts';
+import { readSharedClock, type SharedClock } from '../../shared/queue/shared-clock.ts';
 import { livingWorkers, readInstallation } from '../../shared/queue/workers.ts';
 import { Attempts } from './attempts.ts';
 import { type BlobCache, createBlobCache } from './blob-cache.ts';
@@ -46,6 +47,8 @@ export interface WorkerParts {
 interface Identity {
   readonly worker: string;
   readonly installation: string;
+  readonly clock: SharedClock;
+  readonly redis: Redis;
   readonly config: WorkerConfig;
   readonly log: Log;
 }
@@ -58,7 +61,9 @@ export async function startWorker(parts: WorkerParts): Promise<void> {
 
   const redis = connect(parts, 'worker redis', log);
   await requireUsableRedis(redis);
-  const self: Identity = { worker, installation: await readInstallation(redis), config, log };
+  const installation = await readInstallation(redis);
+  const clock = await readSharedClock(redis);
+  const self: Identity = { worker, installation, clock, redis, config, log };
   const subscriber = connect(parts, 'worker subscriber', log);
 
   const { engine, images } = await openEngine(self, settings);
@@ -79,31 +84,27 @@ export async function startWorker(parts: WorkerParts): Promise<void> {
   const entrance = openEntrance(self, { redis, lifecycle });
   const live = new LiveOutputs({ redis, log });
   const attempts = new Attempts({
+    ...self,
     live,
     isGenuine: createGenuineCheck(settings.trust.signingKeys, log),
-    redis,
-    worker,
     streamBytes: config.streamBytes,
     leases: pool,
     blobs,
     release: entrance.release,
-    log,
     onDone: (outcome) => count.outcomes(outcome.kind),
   });
   const presence = createPresence({
-    redis,
+    ...self,
     subscriber,
-    worker,
     account: () => accountOf(worker, { slots: config.slots, pool: pool.figures(), images }),
     runningIds: () => attempts.runningIds(),
     cancel: ({ id, by }) => attempts.end(id, { kind: 'cancelled', by }),
     follow: (id) => live.follow(id),
-    log,
   });
   lifecycle.own('presence', presence, () => presence.stop());
   await presence.start();
   pool.start();
-  const consumer = createConsumer({ ...config, redis, attempts, log });
+  const consumer = createConsumer({ ...config, redis, clock, attempts, log });
   lifecycle.own('consumer', consumer, () => consumer.stop());
   onJobsUnwelcome = consumer.pause;
   sweep.start();
@@ -173,7 +174,7 @@ async function openEngine(
 }
 
 async function createPool(
-  { worker, installation, config, log }: Identity,
+  { worker, installation, clock, config, log }: Identity,
   {
     engine,
     watch,
@@ -197,6 +198,7 @@ async function createPool(
     gate,
     remover: createRemover({ engine, gate, uids, log }),
     uids,
+    clock,
     target: config.poolReady,
     maxReady: config.poolMaxReady,
     firstShape: config.firstShape,
@@ -213,6 +215,7 @@ async function createPool(
     worker,
     installation,
     owns: (nonce) => stock.owns(nonce),
+    clock,
     livingOf: (ids) => livingWorkers(redis, ids),
     onSwept: (gone) => count.swept(gone),
     log,

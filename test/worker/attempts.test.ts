@@ -48,6 +48,7 @@ function aWorkerThat(isGenuine: IsGenuine, ...scripts: (Script | null)[]) {
     live: new LiveOutputs({ redis: server.redis, log: silent }),
     isGenuine,
     worker: 'w1',
+    clock: { nowMs: Date.now },
     streamBytes: 1000,
     blobs: createBlobCache({
       read: (tenant, blob) => readBlob(server.redis, tenant, blob),

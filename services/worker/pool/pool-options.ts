@@ -1,5 +1,6 @@
 /** What a pool is built of, and how large it may be. */
 import type { Log } from '../../../shared/log.ts';
+import type { SharedClock } from '../../../shared/queue/shared-clock.ts';
 import type { SandboxEngine, Shape } from '../sandbox/sandbox.ts';
 import type { EngineWatch } from './engine-watch.ts';
 import type { EngineGate } from './gate.ts';
@@ -10,6 +11,8 @@ export interface PoolOptions {
   readonly engine: SandboxEngine;
   readonly watch: Pick<EngineWatch, 'isSilent' | 'onChange'>;
   readonly gate: EngineGate;
+  /** What a sandbox's last moment is told by. */
+  readonly clock: Pick<SharedClock, 'nowMs'>;
   readonly remover: Remover;
   readonly uids: Uids;
   /** Sandboxes kept ready of each shape in use, at least. */

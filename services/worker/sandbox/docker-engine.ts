@@ -4,6 +4,7 @@ import type { Socket } from 'node:net';
 import { limited } from '../../../shared/limited.ts';
 import type { Log } from '../../../shared/log.ts';
 import { milestone } from '../../../shared/milestones.ts';
+import { steadyNowMs } from '../../../shared/steady-clock.ts';
 import { GuestLostError, GuestSession } from '../protocol/session.ts';
 import { attach, type EngineAddress } from './attach.ts';
 import { canBecome, changeableLimits, createBody, type EngineFacts, LABEL } from './create-body.ts';
@@ -173,7 +174,7 @@ function converse(
     uid: known.uid,
     shape: known.shape,
     imageDigest: known.imageDigest,
-    createdAtMs: Date.now(),
+    createdAtMs: steadyNowMs(),
     session,
     closed,
     diedOfMemory,

@@ -19,6 +19,7 @@ export function aPool(over: Partial<PoolOptions> = {}, atOnce = 8) {
     engine,
     watch: { isSilent: () => false, onChange: () => {} },
     gate,
+    clock: { nowMs: Date.now },
     remover,
     uids,
     target: 2,

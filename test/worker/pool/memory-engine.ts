@@ -13,6 +13,7 @@ import {
   SandboxUnavailableError,
   type Shape,
 } from '../../../services/worker/sandbox/sandbox.ts';
+import { steadyNowMs } from '../../../shared/steady-clock.ts';
 import { framesOf, hello } from '../protocol/frames.ts';
 
 export const SHAPE: Shape = {
@@ -159,7 +160,7 @@ export class MemoryEngine implements SandboxEngine {
       uid,
       shape,
       imageDigest: 'sha256:0',
-      createdAtMs: Date.now(),
+      createdAtMs: steadyNowMs(),
       session,
       closed,
       diedOfMemory: async () => false,

@@ -131,7 +131,7 @@ describe('the upkeep of the stock', () => {
     await vi.advanceTimersByTimeAsync(100);
     const old = engine.orders.map(({ nonce }) => nonce);
     expect(old).toHaveLength(2);
-    vi.setSystemTime(Date.now() + 25_000);
+    await vi.advanceTimersByTimeAsync(23_000);
     const leased = await pool.lease(SHAPE);
     expect(old).not.toContain(leased.nonce);
     await vi.advanceTimersByTimeAsync(6_000);

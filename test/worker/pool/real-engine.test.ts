@@ -56,6 +56,7 @@ beforeAll(async () => {
     engine,
     watch: { isSilent: () => false, onChange: () => {} },
     gate,
+    clock: { nowMs: Date.now },
     remover,
     uids,
     target: 1,
