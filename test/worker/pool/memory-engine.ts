@@ -47,6 +47,9 @@ export class MemoryEngine implements SandboxEngine {
   readonly creationFailures: Error[] = [];
   /** Thrown by the next removals, in turn. */
   readonly removalFailures: Error[] = [];
+  /** Removals that do not end before `letGo`. */
+  hangs: (nonce: string) => boolean = () => false;
+  readonly #hung: (() => void)[] = [];
   /** Whether sandboxes can be put under other limits. */
   canChange = false;
   /** Thrown by the next changes of limits, in turn. */
@@ -105,6 +108,7 @@ export class MemoryEngine implements SandboxEngine {
   remove(nonce: string): Promise<void> {
     return this.#counted(async () => {
       await Promise.resolve();
+      if (this.hangs(nonce)) await new Promise<void>((resolve) => this.#hung.push(resolve));
       const failure = this.removalFailures.shift();
       if (failure !== undefined) throw failure;
       this.existing.delete(nonce);
@@ -124,6 +128,11 @@ export class MemoryEngine implements SandboxEngine {
     } finally {
       this.#atOnce--;
     }
+  }
+
+  letGo(): void {
+    this.hangs = () => false;
+    for (const goOn of this.#hung.splice(0)) goOn();
   }
 
   endResets(): void {

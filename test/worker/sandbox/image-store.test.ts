@@ -119,6 +119,34 @@ describe('an image of the catalogue', () => {
     await expect(store.imageOf('missing')).rejects.toThrow(/is not on this engine; scripts\/setup/);
   });
 
+  it('that comes after the start can be used then, and one that was mended too', async () => {
+    const store = storeOf(catalogueOf('mended', 'later'));
+    await docker('tag', `${REPOSITORY}:volume`, `${REPOSITORY}:mended`);
+    await store.prepare();
+    await expect(store.imageOf('later')).rejects.toThrow(ImageUnusableError);
+    const bad = store.prepared.get('mended');
+    await expect(store.imageOf('mended')).rejects.toBe(bad); // not judged anew while it is the same
+    for (const name of ['later', 'mended']) {
+      await docker('tag', `${REPOSITORY}:good`, `${REPOSITORY}:${name}`);
+    }
+    expect((await store.imageOf('later')).tag).toMatch(/^cofferdam\/later:/);
+    expect((await store.imageOf('mended')).tag).toMatch(/^cofferdam\/mended:/);
+    for (const name of ['later', 'mended']) {
+      await docker('image', 'rm', (await store.imageOf(name)).tag);
+    }
+  });
+
+  it('that was removed since it was prepared is prepared again, once for all who want it', async () => {
+    const store = storeOf(catalogueOf('good'));
+    await store.prepare();
+    const { tag } = await store.imageOf('good');
+    await docker('image', 'rm', '--force', tag);
+    store.onGone('good');
+    const again = await Promise.all([store.imageOf('good'), store.imageOf('good')]);
+    expect(again.map((image) => image.tag)).toEqual([tag, tag]);
+    expect(await derived('good')).not.toBe('');
+  });
+
   it('that is bad leaves the good ones usable', async () => {
     const store = storeOf(catalogueOf('volume', 'good'));
     await store.prepare();
