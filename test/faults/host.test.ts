@@ -8,9 +8,13 @@ import { readiness, resultOf, startEngineTrial, untilSlotsWork } from './kit/eng
 import { show } from './kit/figures.ts';
 import { type PrivateDockerd, startPrivateDockerd } from './kit/private-dockerd.ts';
 import { openPrivateHost, type PrivateHost } from './kit/private-host.ts';
-import { STOCK, type Trial } from './kit/trial.ts';
+import { aSteppedClock } from './kit/stepped-clock.ts';
+import { STOCK, startTrial, type Trial } from './kit/trial.ts';
 
 const SAID_WITHIN_MS = 60_000;
+
+/** A sweep of orphans and a heartbeat come within it. */
+const SWEPT_MS = 12_000;
 
 let trial: Trial | undefined;
 let dockerd: PrivateDockerd | undefined;
@@ -102,4 +106,40 @@ test('H2: the host has no more processes, then no more memory, for sandboxes: no
   show('H2', `a job of 60 MB on a host of 24 MB for sandboxes: ${JSON.stringify(outcome)}`);
   await trial.judge([client]);
   await trial.expectNothingLeaked(before, { stock: STOCK });
+});
+
+test('C1: a worker’s clock jumps an hour ahead, then two hours back: no job is ended, expired or doubled by it, on either worker', async () => {
+  const clock = aSteppedClock();
+  trial = await startTrial();
+  trial.world.own(clock.remove);
+  const api = await trial.world.startApi();
+  const workers = [
+    await trial.world.startWorker(),
+    await trial.world.startWorker({ env: clock.env }),
+  ];
+  const client = trial.clientOf([api]);
+  const before = await trial.takeCensus();
+  for (const aheadSeconds of [3_600, -3_600]) {
+    const jobs = Array.from({ length: 4 }, () => nonceJob('sleep 3', { expiresInMs: 300_000 }));
+    const ids = await Promise.all(jobs.map((job) => client.submitSurely(job)));
+    const { programs } = trial;
+    await until('all run', 60_000, () => jobs.every(({ nonce }) => programs.starts().has(nonce)));
+    trial.history.fault(`clock ${aheadSeconds} s ahead`);
+    clock.step(aheadSeconds);
+    const results = await Promise.all(ids.map((id) => resultOf(client, id)));
+    for (const { outcome, attempt, timing } of results) {
+      expect({ outcome, attempt }).toMatchObject({ outcome: { kind: 'exited' }, attempt: 1 });
+      expect(timing?.runMs).toBeGreaterThanOrEqual(2_900);
+      expect(timing?.runMs).toBeLessThan(30_000);
+    }
+    expect(new Set(results.map(({ worker }) => worker)).size).toBe(2);
+    const removed = trial.engine.count('destroy');
+    await sleep(SWEPT_MS);
+    // Neither swept the other's sandboxes: what went in the meantime is what their jobs had used.
+    expect(trial.engine.count('destroy') - removed).toBeLessThanOrEqual(jobs.length);
+    await untilSlotsWork(client, 4);
+    expect(await readiness(api.url)).toMatchObject({ status: 'ready', workers: workers.length });
+  }
+  await trial.judge([client], { maxStarts: 1 });
+  await trial.expectNothingLeaked(before, { stock: 2 * STOCK });
 });

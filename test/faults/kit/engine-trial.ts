@@ -42,7 +42,13 @@ export const resultOf = (client: Client, id: string): Promise<JobResult> =>
   });
 
 /** What a server says of itself. */
-export async function readiness(url: string): Promise<{ status: string; problems: string[] }> {
+export async function readiness(url: string): Promise<Readiness> {
   const response = await fetch(`${url}/readyz`);
-  return (await response.json()) as { status: string; problems: string[] };
+  return (await response.json()) as Readiness;
+}
+
+interface Readiness {
+  readonly status: string;
+  readonly workers: number;
+  readonly problems: readonly string[];
 }
