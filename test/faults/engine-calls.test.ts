@@ -75,10 +75,6 @@ test('D6: removals hang: jobs go on in other sandboxes, the API says what is not
   );
   await trial.judge([client]);
   await trial.expectNothingLeaked(before, { stock: STOCK });
-  // No uid of a sandbox that was not confirmed gone was given to another.
-  const created = trial.engine.seen.filter(({ action }) => action === 'create');
-  const uids = created.slice(0, 12).map(({ uid }) => uid);
-  expect(new Set(uids).size).toBe(uids.length);
   show(
     'D6',
     `removals hang: "${said.replace(/worker \S+/, 'worker')}", and twelve jobs ended meanwhile`,

@@ -1,5 +1,5 @@
 /** Rows of the fault matrix: an engine that is restarted, stopped and robbed, and sandboxes that go away. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -37,6 +37,19 @@ async function aSystem() {
 }
 const runs = ({ nonce }: { nonce: string }): Promise<boolean> =>
   until('its program runs', 60_000, () => trial.programs.starts().has(nonce));
+
+/** All of them; the worker may be removing some itself. */
+const removeByHand = async (): Promise<void> => {
+  await dockerd.docker('rm', '-f', ...(await dockerd.sandboxes())).catch(() => {});
+};
+
+/** The id of the sandbox in which a job runs, by the control group of its program. */
+function sandboxOf({ nonce }: { nonce: string }): string {
+  const [pid] = dockerd.pidsOf(nonce);
+  const [id] = readFileSync(`/proc/${pid}/cgroup`, 'utf8').match(/[0-9a-f]{64}/) ?? [];
+  if (id === undefined) throw new Error(`no sandbox with ${nonce} in it`);
+  return id;
+}
 
 test.each(['SIGTERM', 'SIGKILL'] as const)(
   'D1: the engine is ended by %s with jobs running, and started again: each job ends once, and the slots are back',
@@ -118,7 +131,7 @@ test('D4: sandboxes are removed and paused by hand: their jobs start again or ar
   const once = nonceJob('sleep 3', { onLost: 'fail' });
   const ids = [await client.submitSurely(again), await client.submitSurely(once)] as const;
   await Promise.all([runs(again), runs(once)]);
-  await dockerd.docker('rm', '-f', ...(await dockerd.sandboxes()));
+  await removeByHand();
   expect(await resultOf(client, ids[0])).toMatchObject({ outcome: { kind: 'exited' }, attempt: 2 });
   expect(await resultOf(client, ids[1])).toMatchObject({
     outcome: { kind: 'lost', cause: 'sandbox_lost' },
@@ -129,7 +142,7 @@ test('D4: sandboxes are removed and paused by hand: their jobs start again or ar
   const paused = nonceJob('sleep 1', { timeoutMs: 2_000, onLost: 'fail' });
   const pausedId = await client.submitSurely(paused);
   await runs(paused);
-  await dockerd.docker('pause', ...(await dockerd.sandboxes()));
+  await dockerd.docker('pause', sandboxOf(paused));
   expect(await resultOf(client, pausedId)).toMatchObject({
     outcome: { kind: 'lost', cause: 'sandbox_unresponsive' },
     fault: 'platform',
@@ -183,9 +196,9 @@ test('D7: an image that is removed while jobs wait is prepared again, and one th
   const ids = await Promise.all(
     Array.from({ length: 8 }, () => client.submitSurely(nonceJob('sleep 0.5'))),
   );
-  const prepared = await dockerd.docker('images', '-q', 'cofferdam/base');
-  await dockerd.docker('rmi', '-f', ...new Set(prepared.split('\n')));
-  await dockerd.docker('rm', '-f', ...(await dockerd.sandboxes()));
+  const tags = ['images', '--format', '{{.Repository}}:{{.Tag}}', 'cofferdam/base'];
+  await dockerd.docker('rmi', '-f', ...(await dockerd.docker(...tags)).split('\n'));
+  await removeByHand();
   for (const id of ids) {
     expect(await resultOf(client, id)).toMatchObject({ outcome: { kind: 'exited' } });
   }

@@ -43,26 +43,19 @@ const saysItFails = (url: string): Promise<boolean> =>
     (await readiness(url)).problems.some((problem) => /the engine of worker/.test(problem)),
   );
 
-/** Runs a line of shell on the host, in its mounts. */
-async function onHost(host: PrivateHost, line: string): Promise<void> {
-  const { ended } = await host.start(['sh', '-c', line]);
-  await ended;
-}
-
 test('H1: the disk of the engine is full: jobs wait, the API says why, and they end once there is room', async () => {
   const host = await openPrivateHost();
   const data = path.join(host.folder, 'small-disk');
-  await onHost(host, `mkdir ${data} && mount -t tmpfs -o size=800m tmpfs ${data}`);
+  await host.run(`mkdir ${data} && mount -t tmpfs -o size=1200m tmpfs ${data}`);
   const { trial, client, api, before } = await aSystem(host, data);
-  await onHost(
-    host,
+  await host.run(
     `dd if=/dev/zero of=${data}/filler bs=1M 2>/dev/null; cp /dev/zero ${data}/rest 2>/dev/null`,
   );
   const ids = await Promise.all(
     Array.from({ length: 6 }, () => client.submitSurely(nonceJob('sleep 0.1'))),
   );
   await saysItFails(api.url);
-  await onHost(host, `rm ${data}/filler ${data}/rest`);
+  await host.run(`rm ${data}/filler ${data}/rest`);
   const beganAtMs = Date.now();
   for (const id of ids) {
     expect(await resultOf(client, id)).toMatchObject({ outcome: { kind: 'exited' } });
@@ -92,8 +85,8 @@ test('H2: the host has no more processes, then no more memory, for sandboxes: no
   await untilSlotsWork(client);
 
   const mib = 1024 * 1024;
-  host.limit('memory.limit_in_bytes', String(24 * mib), 'cofferdam');
-  host.limit('memory.max', String(24 * mib), 'cofferdam');
+  host.limit('memory.limit_in_bytes', String(40 * mib), 'cofferdam');
+  host.limit('memory.max', String(40 * mib), 'cofferdam');
   const hungry = nonceJob('head -c 60000000 /dev/zero > /work/x', {
     limits: { memoryMb: 128, workspaceMb: 64 },
   });
@@ -103,7 +96,7 @@ test('H2: the host has no more processes, then no more memory, for sandboxes: no
   host.limit('memory.max', 'max', 'cofferdam');
   const { outcome } = await resultOf(client, hungryId);
   await untilSlotsWork(client);
-  show('H2', `a job of 60 MB on a host of 24 MB for sandboxes: ${JSON.stringify(outcome)}`);
+  show('H2', `a job of 60 MB on a host with 40 MB for sandboxes: ${JSON.stringify(outcome)}`);
   await trial.judge([client]);
   await trial.expectNothingLeaked(before, { stock: STOCK });
 });

@@ -48,11 +48,6 @@ export async function startEngineProxy(engineSocket = ENGINE_SOCKET): Promise<En
       response.writeHead(500, { 'Content-Type': 'application/json' });
       return void response.end('{"message":"made to fail"}');
     }
-    if (how === 'is cut short') {
-      response.writeHead(200, { 'Content-Type': 'application/json', 'Content-Length': '100' });
-      response.write('{"Id":"');
-      return void setImmediate(() => response.destroy());
-    }
     const { method, url, headers } = request;
     const onward = http.request({
       socketPath: engineSocket,
@@ -62,6 +57,13 @@ export async function startEngineProxy(engineSocket = ENGINE_SOCKET): Promise<En
       agent: false,
     });
     onward.once('response', (answer) => {
+      if (how === 'is cut short') {
+        // The engine has done it, and nobody hears of it.
+        answer.resume();
+        response.writeHead(200, { 'Content-Type': 'application/json', 'Content-Length': '100' });
+        response.write('{"Id":"');
+        return void setImmediate(() => response.destroy());
+      }
       response.writeHead(answer.statusCode ?? 500, answer.headers);
       answer.pipe(response);
     });

@@ -5,7 +5,15 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, readdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -33,7 +41,10 @@ export interface PrivateHost {
   readonly name: string;
   /** A folder of its own on this machine's disk, removed with the host. */
   readonly folder: string;
+  /** What goes on running. */
   start(command: readonly string[], env?: Readonly<Record<string, string>>): Promise<HostProcess>;
+  /** A line of shell, which ends. */
+  run(line: string): Promise<void>;
   /** Sets a limit on everything that runs on it, or on a group within: `pids.max`, `memory.limit_in_bytes`. */
   limit(file: string, value: string, group?: string): void;
   /** Everything on it ends at once, as when the power fails; what is on its disk stays. */
@@ -84,11 +95,12 @@ export async function openPrivateHost(
         },
       };
     },
+    async run(line) {
+      await follow(spawn('sh', [SCRIPT, 'enter', name, String(first), 'sh', '-c', line])).ended;
+    },
     limit(file, value, group = '') {
-      for (const at of groupsOf(name)) {
-        const limited = path.join(at, group);
-        if (readdirSync(limited).includes(file)) writeFileSync(path.join(limited, file), value);
-      }
+      const files = groupsOf(path.join(name, group)).map((folder) => path.join(folder, file));
+      for (const one of files.filter((path) => existsSync(path))) writeFileSync(one, value);
     },
     cutPower,
     async close() {
@@ -155,16 +167,7 @@ function kill(pid: number, signal: NodeJS.Signals): void {
 const groupsOf = (name: string): string[] =>
   [CGROUPS, ...readdirSync(CGROUPS).map((hierarchy) => path.join(CGROUPS, hierarchy))]
     .map((hierarchy) => path.join(hierarchy, name))
-    .filter((folder) => isFolder(folder));
-
-function isFolder(folder: string): boolean {
-  try {
-    readdirSync(folder);
-    return true;
-  } catch {
-    return false;
-  }
-}
+    .filter((folder) => existsSync(folder));
 
 function removeGroup(folder: string): void {
   for (const entry of readdirSync(folder, { withFileTypes: true })) {
