@@ -79,7 +79,7 @@ test.each(['SIGTERM', 'SIGKILL'] as const)(
 test('D2: the engine stands still for 30 s: the worker leaves it alone and says so, and every job ends once it goes on', async () => {
   trial = await startEngineTrial(dockerd);
   const { api, client, before } = await aSystem();
-  const load = keepBusy(4, (waitSeconds) =>
+  const load = keepBusy(2, (waitSeconds) =>
     client.submitSurely(nonceJob('sleep 0.5', { timeoutMs: 3_000 }), { waitSeconds }),
   );
   await until('jobs run', 60_000, () => trial.programs.starts().size > 4);
@@ -98,7 +98,8 @@ test('D2: the engine stands still for 30 s: the worker leaves it alone and says 
   await until('the API is content', DEGRADED_WITHIN_MS, async () =>
     (await readiness(api.url)).problems.every((problem) => !/engine/.test(problem)),
   );
-  await trial.expectNothingLeaked(before, { stock: STOCK });
+  // Connections that clients have kept alive are closed by then.
+  await trial.expectNothingLeaked(before, { stock: STOCK, withinMs: 90_000 });
   show('D2', `degraded ${saidAfterMs} ms after the stop, slots back ${tookMs} ms after its end`);
   expect(tookMs).toBeLessThan(SLOTS_BACK_MS);
 });
