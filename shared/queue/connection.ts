@@ -24,6 +24,8 @@ const RECONNECT_MAX_MS = 1_000;
 const SENTINEL_TIMEOUT_MS = 1_000;
 /** How often a Cluster whose members change is asked again where a command belongs. */
 const LOOK_AGAIN_MS = 100;
+/** How often it is asked who its members are. */
+const MEMBERS_MS = 5_000;
 /** A request follows a key that has moved, and no more. */
 const MAX_MOVES = 4;
 
@@ -121,6 +123,8 @@ function openCluster(place: RedisPlace & { kind: 'cluster' }, kind: ConnectionKi
     enableOfflineQueue,
     clusterRetryStrategy: reconnectDelay,
     slotsRefreshTimeout: COMMAND_TIMEOUT_MS,
+    // A connection that only listens would not find out otherwise that its server has left.
+    slotsRefreshInterval: MEMBERS_MS,
     // By the name that the operator gave, which a certificate is for.
     dnsLookup: (host, callback) => callback(null, host),
     redisOptions: {

@@ -8,7 +8,7 @@ import { readiness, resultOf, startEngineTrial, untilSlotsWork } from './kit/eng
 import { show } from './kit/figures.ts';
 import { type PrivateDockerd, startPrivateDockerd } from './kit/private-dockerd.ts';
 import { openPrivateHost, type PrivateHost } from './kit/private-host.ts';
-import { aSteppedClock } from './kit/stepped-clock.ts';
+import { makeSteppedClock } from './kit/stepped-clock.ts';
 import { STOCK, startTrial, type Trial } from './kit/trial.ts';
 
 const SAID_WITHIN_MS = 60_000;
@@ -102,7 +102,7 @@ test('H2: the host has no more processes, then no more memory, for sandboxes: no
 });
 
 test('C1: a worker’s clock jumps an hour ahead, then two hours back: no job is ended, expired or doubled by it, on either worker', async () => {
-  const clock = aSteppedClock();
+  const clock = makeSteppedClock();
   trial = await startTrial();
   trial.world.own(clock.remove);
   const api = await trial.world.startApi();

@@ -1,4 +1,4 @@
-/** Rows of the fault matrix: jobs that do harm by what they are, or by how many they are. */
+/** Rows of the fault matrix: jobs that do harm by what they are, or by how many they are; J3, J5 and J7 are in slow/. */
 import net from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, expect, test } from 'vitest';
@@ -7,9 +7,7 @@ import { percentile } from '../../bench/times.ts';
 import type { JobResult } from '../../shared/contract/result.ts';
 import { keys } from '../../shared/queue/keys.ts';
 import { until } from '../e2e/watching.ts';
-import { writeTenants } from '../helpers/tenants.ts';
-import { createClient, nonceJob } from './kit/client.ts';
-import { startEngineCut } from './kit/engine-cut.ts';
+import { nonceJob } from './kit/client.ts';
 import { show } from './kit/figures.ts';
 import { keepBusy } from './kit/load.ts';
 import { STOCK, startTrial, type Trial } from './kit/trial.ts';
@@ -85,44 +83,6 @@ test.each([
   await trial.expectNothingLeaked(before, { stock: STOCK });
 });
 
-test('J3: 1,000 jobs whose sandboxes cannot be made come back spread over time, and all end once they can', async () => {
-  const cut = await startEngineCut();
-  trial = await startTrial({
-    env: { COFFERDAM_ENGINE: cut.address, COFFERDAM_SLOTS: '16', COFFERDAM_POOL_MAX_READY: '0' },
-  });
-  const { world, redis } = trial;
-  world.own(() => cut.stop());
-  const api = await world.startApi();
-  await world.startWorker();
-  const client = trial.clientOf([api]);
-  const before = await trial.takeCensus();
-  cut.down();
-  const jobs = Array.from({ length: 1_000 }, () => nonceJob());
-  await client.submitBatchSurely(jobs, { isolation: 'group' });
-  const handedBack = async (): Promise<number> => {
-    const queued = await redis.zrange(keys.unqueued(), 0, -1);
-    return queued.length;
-  };
-  const seen = await until('all were handed back', 60_000, async () => {
-    const count = await handedBack();
-    return count >= 990 && count;
-  });
-  // In step they would all come at once; spread, no second sees more than a part of them.
-  cut.forget();
-  await sleep(10_000);
-  const mostInASecond = cut.mostRefusedInASecond();
-  cut.up();
-  const { verdict } = await trial.judge([client], { withinMs: 240_000 });
-  expect(verdict.outcomes).toEqual({ exited: 1_000 });
-  expect(verdict.counts.secondStarts).toBe(0);
-  expect(mostInASecond).toBeLessThan(1_000);
-  await trial.expectNothingLeaked(before, { stock: 0 });
-  show(
-    'J3',
-    `${seen} jobs handed back; at most ${mostInASecond} refused calls to the engine in a second`,
-  );
-});
-
 test('J4: a reader of results that stops reading holds up nobody and costs no memory', async () => {
   trial = await startTrial();
   const { world } = trial;
@@ -163,39 +123,6 @@ test('J4: a reader of results that stops reading holds up nobody and costs no me
   show(
     'J4',
     `${Math.round(memoryMore)} MiB more with 8 stalled readers of 48 MB; others' jobs p50 ${Math.round(percentile(timesMs, 50))} ms, p99 ${Math.round(percentile(timesMs, 99))} ms`,
-  );
-});
-
-test('J5: a tenant that floods waits for itself: another’s jobs start as before', async () => {
-  const { file, keys: tenantKeys, remove } = writeTenants({ flood: {}, light: {} });
-  trial = await startTrial({ env: { COFFERDAM_TENANTS: file } });
-  const { world, history } = trial;
-  world.own(remove);
-  const api = await world.startApi();
-  await world.startWorker();
-  const before = await trial.takeCensus();
-  const clientOf = (key: string) => createClient({ urls: [api.url], key, history });
-  const [light, flood] = [clientOf(tenantKeys.light), clientOf(tenantKeys.flood)];
-  const queuedMs = async (): Promise<number> => {
-    const id = await light.submitSurely(nonceJob(), { waitSeconds: 10 });
-    const seen = await until('it is done', 60_000, () => light.get(id, 10));
-    return (JSON.parse(seen?.text ?? 'null') as JobResult).timing.queuedMs;
-  };
-  const idle: number[] = [];
-  for (let count = 0; count < 10; count++) idle.push(await queuedMs());
-  const flooding = Array.from({ length: 2_000 }, () => nonceJob('sleep 0.02'));
-  await flood.submitBatchSurely(flooding, { isolation: 'group', lane: 'interactive' });
-  const beside: number[] = [];
-  for (let count = 0; count < 20; count++) beside.push(await queuedMs());
-  const isStillFlooded = (await trial.redis.zcard(keys.open())) > 100;
-  expect(isStillFlooded).toBe(true);
-  // One turn of a slot, and what the machine adds; in line behind the flood it would be a minute.
-  expect(percentile(beside, 95)).toBeLessThan(2_000);
-  await trial.judge([light, flood], { withinMs: 200_000 });
-  await trial.expectNothingLeaked(before, { stock: 2 * STOCK });
-  show(
-    'J5',
-    `queued p95 ${Math.round(percentile(idle, 95))} ms alone, ${Math.round(percentile(beside, 95))} ms beside 2,000 queued by another`,
   );
 });
 

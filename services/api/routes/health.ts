@@ -27,13 +27,7 @@ export function healthRoutes(
   },
 ): void {
   const { redis, metrics } = parts;
-  let { durability } = parts.check;
-  const unready = (problem: string): z.output<typeof readiness> => ({
-    status: 'unready',
-    durability,
-    workers: 0,
-    problems: [problem],
-  });
+  let last = parts.check;
   const config = { isPublic: true };
 
   server.get(
@@ -56,15 +50,13 @@ export function healthRoutes(
       try {
         // Anew each time: a failover or an operator may have put another Redis in its place.
         const [check, workers] = await Promise.all([checkRedis(redis), readWorkers(redis)]);
-        durability = check.durability;
-        const { refusal } = check;
-        if (refusal) return reply.status(503).send(unready(`Redis refuses writes: ${refusal}`));
-        const others = parts.policyProblems?.() ?? [];
-        const problems = [...problemsOf(workers), ...check.faults, ...others];
-        const status = problems.length === 0 ? 'ready' : 'degraded';
-        return { status, durability, workers: workers.length, problems } as const;
+        last = check;
+        if (check.refusal !== undefined) {
+          return reply.status(503).send(unready(check, `Redis refuses writes: ${check.refusal}`));
+        }
+        return readyWith(check, workers, parts.policyProblems?.() ?? []);
       } catch {
-        return reply.status(503).send(unready('Redis does not answer'));
+        return reply.status(503).send(unready(last, 'Redis does not answer'));
       }
     },
   );
@@ -76,10 +68,29 @@ export function healthRoutes(
   );
 }
 
-function problemsOf(workers: readonly WorkerAccount[]): string[] {
-  if (workers.length === 0) return ['no worker is alive'];
-  return workers.flatMap(({ id, engineFailing, quarantined }) => [
-    ...(engineFailing ? [`the engine of worker ${id} fails`] : []),
-    ...(quarantined > 0 ? [`worker ${id} cannot remove ${quarantined} sandboxes`] : []),
-  ]);
+type Readiness = z.output<typeof readiness>;
+
+const unready = ({ durability }: RedisCheck, problem: string): Readiness => ({
+  status: 'unready',
+  durability,
+  workers: 0,
+  problems: [problem],
+});
+
+function readyWith(
+  { durability, faults }: RedisCheck,
+  workers: readonly WorkerAccount[],
+  policyProblems: readonly string[],
+): Readiness {
+  const failing = workers.filter(({ engineFailing }) => engineFailing);
+  const unable = workers.filter(({ quarantined }) => quarantined > 0);
+  const problems = [
+    ...(workers.length === 0 ? ['no worker is alive'] : []),
+    ...failing.map(({ id }) => `the engine of worker ${id} fails`),
+    ...unable.map(({ id, quarantined }) => `worker ${id} cannot remove ${quarantined} sandboxes`),
+    ...faults,
+    ...policyProblems,
+  ];
+  const status = problems.length === 0 ? 'ready' : 'degraded';
+  return { status, durability, workers: workers.length, problems };
 }

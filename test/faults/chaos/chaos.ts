@@ -63,11 +63,20 @@ export async function chaos(options: ChaosOptions): Promise<ChaosReport> {
   trial.world.own(() => network.stop());
   trial.world.own(() => engine.close());
   try {
-    return await run(trial, { redis, network, engine }, options);
+    return await Promise.race([
+      run(trial, { redis, network, engine }, options),
+      told(options.signal),
+    ]);
   } finally {
     await trial.stop();
   }
 }
+
+/** Rejects once it is told to end. */
+const told = (signal: AbortSignal): Promise<never> =>
+  new Promise((_, reject) => {
+    signal.addEventListener('abort', () => reject(new Error('told to end')), { once: true });
+  });
 
 type Broken = Pick<Parameters<typeof faultsOn>[0], 'redis' | 'network' | 'engine'>;
 

@@ -7,16 +7,17 @@ import type { Random } from './random.ts';
 
 const SINGLES = 4;
 const REPEATERS = 1;
-const BATCHERS = 2;
-const MOST_IN_A_BATCH = 40;
-const LONGEST_JOB_S = 0.4;
+const BATCHERS = 3;
+const MOST_IN_A_BATCH = 150;
+const LONGEST_JOB_S = { single: 0.4, inBatch: 0.15 };
+/** As a caller with patience, but not for ever. */
+const BATCH_WAITED_FOR_S = 30;
 /** Results must outlast a run, and what comes after it. */
 const RETAIN_MS = 6 * 3_600_000;
 
 export function startClients(client: Client, random: Random): Load {
-  const seconds = (of: Random): string => of.between(0, LONGEST_JOB_S).toFixed(2);
-  const job = (of: Random): NonceJob =>
-    nonceJob(`sleep ${seconds(of)}`, {
+  const job = (of: Random, longest = LONGEST_JOB_S.single): NonceJob =>
+    nonceJob(`sleep ${of.between(0, longest).toFixed(2)}`, {
       retainMs: RETAIN_MS,
       onLost: of.chance(0.2) ? 'fail' : 'retry',
     });
@@ -43,14 +44,16 @@ export function startClients(client: Client, random: Random): Load {
   };
 
   const batch = async (of: Random): Promise<void> => {
-    const jobs = Array.from({ length: of.whole(2, MOST_IN_A_BATCH) }, () => job(of));
+    const jobs = Array.from({ length: of.whole(2, MOST_IN_A_BATCH) }, () =>
+      job(of, LONGEST_JOB_S.inBatch),
+    );
     const isolation = of.chance(0.6) ? 'group' : 'job';
     const id = await client.submitBatchSurely(jobs, { isolation });
     if (of.chance(0.15)) {
       await sleep(of.between(0, 1_500));
       await client.cancelBatch(id);
     }
-    await client.waitForBatch(id, LONGEST_JOB_S * jobs.length);
+    await client.waitForBatch(id, BATCH_WAITED_FOR_S);
   };
 
   const loads = [

@@ -9,12 +9,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { Redis } from 'ioredis';
 import { descriptorsOf, pidsOf, residentMb } from '../../../bench/memory.ts';
+import { besideOurKeys } from '../../../shared/queue/connection.ts';
 import type { Member } from './member.ts';
 
 const QUIET_WITHIN_MS = 60_000;
 const LOOK_AGAIN_MS = 1_000;
 const ENGINE_WITHIN_MS = 30_000;
-/** Connections that clients keep alive after their last call (client.ts opens sixteen at once), and a few anew. */
+/** Connections that clients keep alive after their last call: up to two for each client. */
 const DESCRIPTORS_MORE = 24;
 /** Heaps that find their size; a leak of a fault shows in a soak. */
 const MEGABYTES_MORE = 150;
@@ -155,10 +156,12 @@ async function orphansOf(of: CensusOf): Promise<string[]> {
   const docker = dockerOf(of);
   const parents = ['.', ...entriesOf(CGROUPS)].map((one) => `${CGROUPS}/${one}/${groups}`);
   const held = [
-    ...parents
-      .flatMap(entriesOf)
-      .flatMap((name) => idIn(name).map((id) => ({ what: 'cgroup', id }))),
-    ...shims(run).map((id) => ({ what: 'shim', id })),
+    ...parents.flatMap((parent) =>
+      entriesOf(parent).flatMap((name) =>
+        idIn(name).map((id) => ({ id, what: `cgroup of ${livingIn(`${parent}/${name}`)}` })),
+      ),
+    ),
+    ...shims(run).map((id) => ({ id, what: 'shim' })),
   ];
   const mounts = mountsUnder(`${root}/overlay2/`, pid());
   const netns = entriesOf(`${run}/netns`).filter((name) => name !== 'default');
@@ -178,6 +181,15 @@ function entriesOf(folder: string): string[] {
     return readdirSync(folder);
   } catch {
     return []; // there is none
+  }
+}
+
+function livingIn(group: string): string {
+  try {
+    const pids = readFileSync(`${group}/cgroup.procs`, 'utf8').split('\n').filter(Boolean);
+    return pids.length === 0 ? 'no process' : `${pids.length} processes`;
+  } catch {
+    return 'no process'; // it is gone
   }
 }
 
@@ -218,7 +230,10 @@ const ID =
 async function lastingKeys(redis: Redis): Promise<Record<string, number>> {
   const counts: Record<string, number> = {};
   for (let cursor = '0', isFirst = true; isFirst || cursor !== '0'; isFirst = false) {
-    const [next, names] = await redis.scan(cursor, 'MATCH', '{cofferdam}:*', 'COUNT', 1_000);
+    const scanned = await besideOurKeys(redis, (behind) =>
+      behind.scan(cursor, 'MATCH', '{cofferdam}:*', 'COUNT', 1_000),
+    );
+    const [next, names] = scanned as [string, string[]];
     cursor = next;
     const pipeline = redis.pipeline();
     for (const name of names) pipeline.pttl(name);

@@ -13,7 +13,7 @@ export interface EngineCut {
   down(): void;
   up(): void;
   /** Of the connections that ended at once, since `forget`. */
-  mostRefusedInASecond(): number;
+  tally(): { refused: number; mostInASecond: number };
   forget(): void;
   stop(): Promise<void>;
 }
@@ -57,13 +57,13 @@ export async function startEngineCut(): Promise<EngineCut> {
     up() {
       isDown = false;
     },
-    mostRefusedInASecond() {
+    tally() {
       const counts = new Map<number, number>();
       for (const atMs of refusedAtMs) {
         const second = Math.floor(atMs / 1_000);
         counts.set(second, (counts.get(second) ?? 0) + 1);
       }
-      return Math.max(0, ...counts.values());
+      return { refused: refusedAtMs.length, mostInASecond: Math.max(0, ...counts.values()) };
     },
     forget() {
       refusedAtMs = [];

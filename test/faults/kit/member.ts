@@ -11,6 +11,9 @@ const UP = {
   worker: /"worker":"([^"]+)".*"worker started"/,
 } as const;
 
+/** A test that is itself killed leaves nothing running: the kernel ends its processes with it. */
+const WITH_ITS_PARENT = ['setpriv', '--pdeathsig', 'KILL'];
+
 export interface StartOptions {
   readonly env?: Env;
   /** A command line that becomes the process's own, such as `ip netns exec one`. */
@@ -58,6 +61,7 @@ export abstract class Member {
     const up = UP[this.role];
     const started = await startProcess(this.role, this.#options.env ?? {}, {
       ...this.#options,
+      within: [...(this.#options.within ?? []), ...WITH_ITS_PARENT],
       up,
       isDetached: true,
     });

@@ -1,35 +1,31 @@
-/** A clock that a test sets for one process, by libfaketime: what the machine's clock says, and so much more or less. */
-import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+/** A wall clock that jumps when a test says so, for one process that is started with this environment. */
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import type { Env } from './member.ts';
+import { packageRoot } from '../../../shared/images.ts';
 
 export interface SteppedClock {
-  /** For the process whose clock it is. */
-  readonly env: Env;
-  /** From now on; the clock that only counts on goes on as ever. */
-  step(aheadSeconds: number): void;
+  readonly env: Readonly<Record<string, string>>;
+  /** From now on the clock is off by so many seconds. */
+  step(seconds: number): void;
   remove(): void;
 }
 
-export function aSteppedClock(): SteppedClock {
-  const library = readdirSync('/usr/lib')
-    .map((folder) => `/usr/lib/${folder}/faketime/libfaketimeMT.so.1`)
-    .find((file) => existsSync(file));
-  if (library === undefined) throw new Error('libfaketime is not here: scripts/setup --for-tests');
-  const folder = mkdtempSync(path.join(os.tmpdir(), 'cofferdam-clock-'));
-  const file = path.join(folder, 'ahead');
-  const step = (aheadSeconds: number): void =>
-    writeFileSync(file, `${aheadSeconds < 0 ? '' : '+'}${aheadSeconds}`);
-  step(0);
+export function makeSteppedClock(): SteppedClock {
+  const folder = mkdtempSync(path.join(os.tmpdir(), 'cofferdam-stepped-clock-'));
+  const [library, file] = [path.join(folder, 'clock.so'), path.join(folder, 'step')];
+  const source = path.join(packageRoot, 'test/fixtures/stepped-clock.c');
+  execFileSync('gcc', ['-shared', '-fPIC', '-O1', '-Wall', '-Wextra', '-o', library, source]);
+  const step = (seconds: number): void => {
+    const bytes = Buffer.alloc(8);
+    bytes.writeBigInt64LE(BigInt(seconds));
+    // In place: the process has this very file mapped.
+    writeFileSync(file, bytes, { flag: 'r+' });
+  };
+  writeFileSync(file, Buffer.alloc(8));
   return {
-    env: {
-      LD_PRELOAD: library,
-      FAKETIME_TIMESTAMP_FILE: file,
-      FAKETIME_NO_CACHE: '1',
-      FAKETIME_DONT_FAKE_MONOTONIC: '1',
-      DONT_FAKE_MONOTONIC: '1', // its name in older versions
-    },
+    env: { LD_PRELOAD: library, STEPPED_CLOCK: file },
     step,
     remove: () => rmSync(folder, { recursive: true, force: true }),
   };

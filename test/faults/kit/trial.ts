@@ -2,7 +2,9 @@
  * What every row of the fault matrix needs: a Redis, a world over it, a client with a history, the witnesses, and at the
  * end the verdict and the census. Everything stops with the world.
  */
-import { Redis } from 'ioredis';
+import type { Redis } from 'ioredis';
+import { createLog } from '../../../shared/log.ts';
+import { connectRedis } from '../../../shared/queue/connection.ts';
 import { keys } from '../../../shared/queue/keys.ts';
 import { KEEPS_EVERYTHING, startOperatorsRedis } from '../../helpers/redis.ts';
 import { type Census, type CensusOf, expectNothingLeaked, takeCensus } from './census.ts';
@@ -74,8 +76,8 @@ export async function startTrial(options: TrialOptions = {}): Promise<Trial> {
     env: { ...SMALL, ...options.env },
   });
   if (own !== undefined) world.own(own.stop);
-  const redis = new Redis(redisUrl, { maxRetriesPerRequest: null });
-  redis.on('error', () => {}); // it is killed on purpose
+  // It is killed on purpose: what it says of that is not of interest.
+  const redis = connectRedis({ url: redisUrl }, 'patient', createLog('silent'));
   world.own(() => redis.disconnect());
   const label = `cofferdam.installation=${await nameInstallation(redis)}`;
   const engine = watchEngine({ label, socket: options.engine?.socket, sinceMs: beganAtMs });

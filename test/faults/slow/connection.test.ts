@@ -2,23 +2,23 @@
 
 import type { Redis } from 'ioredis';
 import { afterEach, describe, expect, it } from 'vitest';
-import { createLog } from '../../shared/log.ts';
-import { checkRedis } from '../../shared/queue/check.ts';
+import { createLog } from '../../../shared/log.ts';
+import { checkRedis } from '../../../shared/queue/check.ts';
 import {
   type ConnectionKind,
   connectRedis,
   isStoreFailure,
   waitUntilReady,
-} from '../../shared/queue/connection.ts';
-import { keys } from '../../shared/queue/keys.ts';
-import { defineScript } from '../../shared/queue/script.ts';
+} from '../../../shared/queue/connection.ts';
+import { keys } from '../../../shared/queue/keys.ts';
+import { defineScript } from '../../../shared/queue/script.ts';
 import {
   type RedisServer,
   startRedisCluster,
   startRedisServer,
   startSentinelGroup,
-} from './kit/redis-servers.ts';
-import { startTcpProxy } from './kit/tcp-proxy.ts';
+} from '../kit/redis-servers.ts';
+import { startTcpProxy } from '../kit/tcp-proxy.ts';
 
 const LONG_MS = 120_000;
 const READY_WITHIN_MS = 10_000;
@@ -106,57 +106,6 @@ describe.each(Object.entries(GROUPS))('a primary %s', (_where, start) => {
     },
     LONG_MS,
   );
-});
-
-describe('a Cluster of three primaries', () => {
-  it('answers what names no key from the server that holds our keys', async () => {
-    const cluster = await startRedisCluster();
-    releases.push(cluster.stop);
-    const owner = await cluster.ownerOf(KEY);
-    for (const one of cluster.servers) {
-      if (one !== owner) await one.call('CONFIG', 'SET', 'appendfsync', 'everysec');
-    }
-    const redis = await connect(cluster.url, 'request');
-    for (let time = 0; time < 10; time++) {
-      expect(await checkRedis(redis)).toMatchObject({ durability: 'strict', faults: [] });
-    }
-    await owner.call('CONFIG', 'SET', 'appendfsync', 'everysec');
-    expect(await checkRedis(redis)).toMatchObject({ durability: 'relaxed' });
-  });
-
-  it('that stops as a whole and comes back is used again by every connection', async () => {
-    const cluster = await startRedisCluster();
-    releases.push(cluster.stop);
-    const request = await connect(cluster.url, 'request');
-    const patient = await connect(cluster.url, 'patient');
-    await request.set(KEY, 'a');
-    await Promise.all(cluster.servers.map((one) => one.kill()));
-    const waiting = patient.get(KEY);
-    await expect(request.get(KEY)).rejects.toSatisfy(isStoreFailure);
-    await Promise.all(cluster.servers.map((one) => one.start()));
-    const backAtMs = Date.now();
-    expect(await waiting).toBe('a');
-    await expect.poll(() => request.get(KEY).catch(() => ''), { timeout: 10_000 }).toBe('a');
-    console.log(`a whole Cluster is used again ${Date.now() - backAtMs} ms after it is back`);
-  });
-});
-
-describe('a server that becomes a replica under a connection', () => {
-  it('is left by it, and a patient command waits for a primary', async () => {
-    const server = await startRedisServer();
-    releases.push(() => server.stop());
-    const request = await connect(server.url, 'request');
-    const patient = await connect(server.url, 'patient');
-    const closed = new Promise((resolve) => request.once('close', resolve));
-    await server.call('REPLICAOF', '127.0.0.1', '1');
-    await expect(request.set(KEY, 'a')).rejects.toSatisfy(isStoreFailure);
-    await closed;
-    const waiting = patient.set(KEY, 'b');
-    await expect.poll(() => request.status).toBe('ready');
-    expect((await checkRedis(request)).refusal).toContain('came a replica');
-    await server.call('REPLICAOF', 'NO', 'ONE');
-    expect(await waiting).toBe('OK');
-  });
 });
 
 describe('a connection that nothing comes back from', () => {
