@@ -25,7 +25,7 @@ test('D2: the engine stands still for two minutes: the worker leaves it alone, k
   const worker = await trial.world.startWorker();
   const client = trial.clientOf([api]);
   const before = await trial.takeCensus();
-  const load = keepBusy(4, (waitSeconds) =>
+  const load = keepBusy(2, (waitSeconds) =>
     client.submitSurely(nonceJob('sleep 0.5', { timeoutMs: 10_000 }), { waitSeconds }),
   );
   await until('jobs run', 60_000, () => trial.programs.starts().size > 4);
