@@ -7,11 +7,12 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import {
   existsSync,
-  mkdtempSync,
+  mkdirSync,
   readdirSync,
   readFileSync,
   rmdirSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs';
 import os from 'node:os';
@@ -24,6 +25,8 @@ const SCRIPT = path.join(packageRoot, 'test/faults/kit/private-host.sh');
 const CGROUPS = '/sys/fs/cgroup';
 const WITHIN_MS = 10_000;
 const LOOK_MS = 20;
+/** A host that is being opened may have no process yet. */
+const FORSAKEN_AFTER_MS = 120_000;
 
 export interface HostProcess {
   /** As this machine counts. */
@@ -57,7 +60,9 @@ export async function openPrivateHost(
   network?: Pick<NetworkNamespace, 'name'>,
 ): Promise<PrivateHost> {
   const name = `cofferdam-host-${randomBytes(4).toString('hex')}`;
-  const folder = mkdtempSync(path.join(os.tmpdir(), 'cofferdam-host-'));
+  const folder = path.join(os.tmpdir(), name);
+  removeForsaken();
+  mkdirSync(folder);
   const opened = follow(
     spawn('sh', [SCRIPT, 'open', name, ...(network ? [network.name] : [])], {
       stdio: ['pipe', 'pipe', 'pipe'],
@@ -168,6 +173,24 @@ const groupsOf = (name: string): string[] =>
   [CGROUPS, ...readdirSync(CGROUPS).map((hierarchy) => path.join(CGROUPS, hierarchy))]
     .map((hierarchy) => path.join(hierarchy, name))
     .filter((folder) => existsSync(folder));
+
+/** What tests that were killed have left: their hosts ended with them, folders and groups did not. */
+function removeForsaken(): void {
+  for (const name of readdirSync(os.tmpdir())) {
+    if (!/^cofferdam-host-[0-9a-f]{8}$/.test(name)) continue;
+    const folder = path.join(os.tmpdir(), name);
+    const isOld = Date.now() - statSync(folder).mtimeMs > FORSAKEN_AFTER_MS;
+    if (!isOld || groupsOf(name).some(hasProcesses)) continue;
+    for (const group of groupsOf(name)) removeGroup(group);
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+const hasProcesses = (folder: string): boolean =>
+  readFileSync(path.join(folder, 'cgroup.procs'), 'utf8') !== '' ||
+  readdirSync(folder, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .some((entry) => hasProcesses(path.join(folder, entry.name)));
 
 function removeGroup(folder: string): void {
   for (const entry of readdirSync(folder, { withFileTypes: true })) {
