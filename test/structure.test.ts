@@ -119,7 +119,7 @@ describe('the layers', () => {
       /^watchdog\.ts$/,
       /^consumer\.ts$|^presence\.ts$|^slots\.ts$/,
       /^attempts\.ts$/,
-      /^settle\.ts$|^permit\.ts$/,
+      /^settle\.ts$|^permit\.ts$|^hand-back\.ts$/,
       /^result\.ts$|^redact\.ts$|^genuine\.ts$/,
       /^run-job\.ts$/,
       /^config\.ts$|^metrics\.ts$/,

@@ -51,7 +51,7 @@ export async function bareEngine(run: Run): Promise<Churn> {
   const call = (method: string, route: string, body?: unknown) =>
     engineCall({ ...config.engine, agent, method, path: route }, body);
   const from = {
-    image: images.imageOf(config.firstShape.image).tag,
+    image: (await images.imageOf(config.firstShape.image)).tag,
     worker: 'bench',
     installation: 'bench',
     idleSeconds: config.idleSeconds,

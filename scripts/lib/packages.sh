@@ -25,6 +25,16 @@ install_missing_packages() {
   [ -z "$redis_is_new" ] || stop_packaged_redis
 }
 
+# What breaks hosts and networks in test/faults; only root can, and nothing is installed for anybody else.
+install_test_packages() {
+  { [ "$(uname -s)" = Linux ] && is_root; } || return 0
+  missing=
+  has ip || missing=iproute2
+  { has nsenter && has unshare; } || missing="$missing util-linux"
+  # shellcheck disable=SC2086 # a list of words
+  [ -z "$missing" ] || apt_install $missing
+}
+
 # apt_install PACKAGE...: the lists are fetched only when apt cannot do with those it has.
 apt_install() {
   has apt-get || stop "Missing here: $*" \

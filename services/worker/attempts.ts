@@ -15,24 +15,25 @@ import { type JobRecord, readRecord } from '../../shared/queue/job-record.ts';
 import { MAX_STARTS } from '../../shared/queue/options.ts';
 import type { Settled, SettledAs } from '../../shared/queue/settle.ts';
 import { settleWithoutRun } from '../../shared/queue/settle-without-run.ts';
-import { type BlobCache, BlobUnreachableError, BlobUnusableError } from './blob-cache.ts';
+import type { SharedClock } from '../../shared/queue/shared-clock.ts';
+import { steadyNowMs } from '../../shared/steady-clock.ts';
+import { type BlobCache, BlobUnusableError } from './blob-cache.ts';
 import { createDeadline, type Deadline, type EndCause } from './deadline.ts';
 import type { IsGenuine } from './genuine.ts';
+import { isBeforeRun, pauseAfterLossMs, pauseWithoutSandboxMs } from './hand-back.ts';
 import type { LiveOutputs } from './live.ts';
 import { mayBeReused } from './outcome.ts';
 import { permit } from './permit.ts';
 import { type Leases, type Run, runJob } from './run-job.ts';
-import { SandboxUnavailableError } from './sandbox/sandbox.ts';
 import { settle } from './settle.ts';
 
 /** A job for which no sandbox could be made so often is given up. */
 const MAX_HAND_BACKS = 8;
-const HAND_BACK_FIRST_MS = 500;
-const HAND_BACK_MAX_MS = 15_000;
 
 export interface AttemptsOptions {
   readonly redis: Redis;
   readonly worker: string;
+  readonly clock: Pick<SharedClock, 'nowMs'>;
   readonly streamBytes: number;
   readonly leases: Leases;
   readonly blobs: BlobCache;
@@ -47,8 +48,6 @@ export interface AttemptsOptions {
 /** What the queue has to do with a job after a start. */
 export type Next =
   | { readonly kind: 'ended' }
-  /** At once, on this worker. */
-  | { readonly kind: 'again' }
   /** Later, on any worker. */
   | { readonly kind: 'hand_back'; readonly afterMs: number };
 
@@ -82,8 +81,8 @@ export class Attempts {
 
   /** One start of a job, unless it is not wanted any more. */
   async attempt(id: string, held: Held): Promise<Next> {
-    const { redis, worker } = this.#options;
-    const begun = await beginJob(redis, { id, nowMs: Date.now(), worker, held });
+    const { redis, worker, clock } = this.#options;
+    const begun = await beginJob(redis, { id, nowMs: clock.nowMs(), worker, held });
     switch (begun.kind) {
       case 'not_wanted':
       case 'parked':
@@ -155,8 +154,8 @@ export class Attempts {
       log.warn({ cause: outcome.cause, err: execution.error }, 'the platform lost a run');
       if (cause?.kind === 'lock_lost') return ENDED;
       if (spec.onLost === 'retry' && begun.record.starts < MAX_STARTS) {
-        if (!(await handBackJob(redis, { id, start: begun.start, ran: 'yes' }))) return ENDED;
-        return cause?.kind === 'draining' ? { kind: 'hand_back', afterMs: 0 } : { kind: 'again' };
+        const afterMs = cause?.kind === 'draining' ? 0 : pauseAfterLossMs();
+        return await this.#handBack(id, begun, { ran: 'yes', afterMs });
       }
     }
     const settling = settle(redis, {
@@ -168,7 +167,7 @@ export class Attempts {
       worker,
       execution,
       outcome,
-      finishedAtMs: Date.now(),
+      finishedAtMs: steadyNowMs(),
     });
     milestone('settle_sent');
     const concluded = settling.then((settled) => {
@@ -200,15 +199,21 @@ export class Attempts {
     this.#logOf(id, begun.start).warn({ err: error, tries }, 'no sandbox for a job, or no blob');
     // An engine that fails as a whole is no reason to give jobs up: they wait for it, or expire.
     const isTriedEnough = tries >= MAX_HAND_BACKS && !this.#options.leases.isEngineFailing();
-    if (isTriedEnough || Date.now() >= begun.record.expiresAt) {
+    if (isTriedEnough || this.#options.clock.nowMs() >= begun.record.expiresAt) {
       const lost = { kind: 'lost', cause: 'sandbox_unavailable' } as const;
       return this.#giveUp(id, begun.record, lost, begun.start);
     }
-    const pauseMs = Math.min(HAND_BACK_FIRST_MS * 2 ** (tries - 1), HAND_BACK_MAX_MS);
-    const afterMs = pauseMs * (0.5 + Math.random() / 2);
-    const backAtMs = Date.now() + afterMs;
-    const back = { id, start: begun.start, ran: 'no', backAtMs } as const;
-    return (await handBackJob(this.#options.redis, back)) ? { kind: 'hand_back', afterMs } : ENDED;
+    return this.#handBack(id, begun, { ran: 'no', afterMs: pauseWithoutSandboxMs(tries) });
+  }
+
+  async #handBack(
+    id: string,
+    { start }: Started,
+    { ran, afterMs }: { ran: 'yes' | 'no'; afterMs: number },
+  ): Promise<Next> {
+    const { redis, clock } = this.#options;
+    const back = { id, start, ran, backAtMs: clock.nowMs() + afterMs };
+    return (await handBackJob(redis, back)) ? { kind: 'hand_back', afterMs } : ENDED;
   }
 
   /** Settles a job of which nothing was run here. */
@@ -241,9 +246,3 @@ export class Attempts {
     return this.#options.log.child({ job: id, start });
   }
 }
-
-/** Failures with which a run ends before its program can have started. */
-const isBeforeRun = (error: unknown): error is Error =>
-  error instanceof SandboxUnavailableError ||
-  error instanceof BlobUnusableError ||
-  error instanceof BlobUnreachableError;

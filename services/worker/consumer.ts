@@ -16,6 +16,8 @@ import {
   QUEUE_PREFIX,
   STALLED_CHECK_MS,
 } from '../../shared/queue/options.ts';
+import type { SharedClock } from '../../shared/queue/shared-clock.ts';
+import { steadyNowMs } from '../../shared/steady-clock.ts';
 import type { Attempts } from './attempts.ts';
 import { createSlots } from './slots.ts';
 
@@ -39,13 +41,14 @@ export interface Consumer {
 
 export function createConsumer(options: {
   redis: Redis;
+  clock: Pick<SharedClock, 'nowMs'>;
   slots: number;
   reservedSlots: number;
   drainMs: number;
   attempts: Attempts;
   log: Log;
 }): Consumer {
-  const { redis, attempts, log, drainMs, slots } = options;
+  const { redis, clock, attempts, log, drainMs, slots } = options;
   const running = createSlots({ slots, reserved: options.reservedSlots });
 
   /** Jobs that were taken, by when their lock was last known to be ours. */
@@ -56,12 +59,10 @@ export function createConsumer(options: {
 
   /** After how long it is to be in the queue again; undefined when it is not. */
   const attempt = async (id: string, held: Held): Promise<number | undefined> => {
-    const beganAtMs = Date.now();
-    let next = await attempts.attempt(id, held);
-    while (next.kind === 'again' && !isStopping) next = await attempts.attempt(id, held);
-    meanMs += (Date.now() - beganAtMs - meanMs) * MEAN_PART;
-    if (next.kind === 'ended') return undefined;
-    return next.kind === 'again' ? 0 : next.afterMs;
+    const beganAtMs = steadyNowMs();
+    const next = await attempts.attempt(id, held);
+    meanMs += (steadyNowMs() - beganAtMs - meanMs) * MEAN_PART;
+    return next.kind === 'ended' ? undefined : next.afterMs;
   };
 
   const inSlot = async (id: string, held: Held): Promise<number | undefined> => {
@@ -79,14 +80,14 @@ export function createConsumer(options: {
     (lane: Lane) =>
     async (job: Job, token = ''): Promise<void> => {
       const id = job.id as string;
-      taken.set(id, Date.now());
+      taken.set(id, steadyNowMs());
       given++;
       milestone('fetched');
       try {
         const backAfterMs = await inSlot(id, { lane, token });
         bulk.concurrency = meanMs < SHORT_MS ? 2 * slots : slots;
         if (backAfterMs === undefined) return;
-        await job.moveToDelayed(Date.now() + backAfterMs, token);
+        await job.moveToDelayed(clock.nowMs() + backAfterMs, token);
       } finally {
         taken.delete(id);
       }
@@ -107,7 +108,7 @@ export function createConsumer(options: {
       for (const id of ids) attempts.end(id, { kind: 'lock_lost' });
     });
     queue.on('locksRenewed', ({ jobIds }) => {
-      for (const id of jobIds) if (taken.has(id)) taken.set(id, Date.now());
+      for (const id of jobIds) if (taken.has(id)) taken.set(id, steadyNowMs());
     });
     queue.on('failed', (job, error) => {
       log.error({ job: job?.id, err: error }, 'the queue gave a job up');
@@ -123,7 +124,7 @@ export function createConsumer(options: {
   // With Redis away no renewal fails, it only never comes: past its lock a job may be another worker's.
   const watch = setInterval(() => {
     for (const [id, renewedAtMs] of taken) {
-      if (Date.now() - renewedAtMs > LOCK_MS) attempts.end(id, { kind: 'lock_lost' });
+      if (steadyNowMs() - renewedAtMs > LOCK_MS) attempts.end(id, { kind: 'lock_lost' });
     }
   }, LOCK_WATCH_MS);
 

@@ -5,6 +5,7 @@ import type { Artifact, SkippedArtifact } from '../../shared/contract/result.ts'
 import type { JobSpec } from '../../shared/contract/spec.ts';
 import { workPath } from '../../shared/contract/units.ts';
 import { milestone } from '../../shared/milestones.ts';
+import { steadyNowMs } from '../../shared/steady-clock.ts';
 import { type Capture, type CapturedStream, createCapture } from './capture.ts';
 import type { Deadline } from './deadline.ts';
 import type { GuestReport, GuestSink } from './protocol/conversation.ts';
@@ -142,7 +143,7 @@ function createGathering(
 
   const sink: GuestSink = {
     onStarted() {
-      startedAtMs ??= Date.now();
+      startedAtMs ??= steadyNowMs();
       captures.push({
         stdout: createCapture(spec.limits.stdoutBytes),
         stderr: createCapture(spec.limits.stderrBytes),
@@ -214,7 +215,7 @@ function startOf(
 ): number | undefined {
   if (report === undefined || heardAtMs === undefined) return heardAtMs;
   const ranUs = report.steps.reduce((sum, { wallUs }) => sum + wallUs, 0);
-  return Math.min(heardAtMs, Math.round(Date.now() - ranUs / 1000));
+  return Math.min(heardAtMs, Math.round(steadyNowMs() - ranUs / 1000));
 }
 
 /** The artifact as a result names it. */

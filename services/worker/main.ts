@@ -12,6 +12,7 @@ import { requireUsableRedis } from '../../shared/queue/check.ts';
 import { connectRedis, type RedisAddress } from '../../shared/queue/connection.ts';
 import { createEntrance, type Entrance } from '../../shared/queue/entrance.ts';
 import { countWaiting } from '../../shared/queue/queue-age.ts';
+import { readSharedClock, type SharedClock } from '../../shared/queue/shared-clock.ts';
 import { livingWorkers, readInstallation } from '../../shared/queue/workers.ts';
 import { Attempts } from './attempts.ts';
 import { type BlobCache, createBlobCache } from './blob-cache.ts';
@@ -20,6 +21,7 @@ import { createConsumer } from './consumer.ts';
 import { createGenuineCheck } from './genuine.ts';
 import { LiveOutputs } from './live.ts';
 import { createWorkerMetrics, type WorkerMetrics } from './metrics.ts';
+import { EngineWatch, guarded } from './pool/engine-watch.ts';
 import { createGate } from './pool/gate.ts';
 import { Groups } from './pool/groups.ts';
 import { Pool } from './pool/pool.ts';
@@ -47,6 +49,8 @@ export interface WorkerParts {
 interface Identity {
   readonly worker: string;
   readonly installation: string;
+  readonly clock: SharedClock;
+  readonly redis: Redis;
   readonly config: WorkerConfig;
   readonly log: Log;
 }
@@ -59,18 +63,22 @@ export async function startWorker(parts: WorkerParts): Promise<void> {
 
   const redis = connect(parts, 'worker redis', log);
   await requireUsableRedis(redis);
-  const self: Identity = { worker, installation: await readInstallation(redis), config, log };
+  const installation = await readInstallation(redis);
+  const clock = await readSharedClock(redis);
+  const self: Identity = { worker, installation, clock, redis, config, log };
   const subscriber = connect(parts, 'worker subscriber', log);
 
   const { engine, images } = await openEngine(self, settings);
   const count = createWorkerMetrics(parts.metrics);
-  let onEngineState: Watchdog['pause'] = () => {};
+  let onJobsUnwelcome: Watchdog['pause'] = () => {};
   let isSilent: Watchdog['isSilent'] = () => false;
+  const watch = openWatch(self, { engine, lifecycle });
   const { pool, sweep } = await createPool(self, {
-    engine,
+    engine: guarded(engine, watch),
+    watch,
     redis,
     count,
-    onEngineState: (isFailing) => onEngineState(isFailing),
+    onJobsUnwelcome: (areUnwelcome) => onJobsUnwelcome(areUnwelcome),
   });
   const blobs = openBlobs(self, { redis, count });
   count.watch(() => ({ ...pool.figures(), blobCacheBytes: blobs.bytes }));
@@ -79,36 +87,31 @@ export async function startWorker(parts: WorkerParts): Promise<void> {
   const entrance = openEntrance(self, { redis, lifecycle });
   const live = new LiveOutputs({ redis, log });
   const attempts = new Attempts({
+    ...self,
     live,
     isGenuine: createGenuineCheck(settings.trust.signingKeys, log),
-    redis,
-    worker,
     streamBytes: config.streamBytes,
     leases: pool,
     blobs,
     release: entrance.release,
-    log,
     onDone: (outcome) => count.outcomes(outcome.kind),
   });
   const presence = createPresence({
-    redis,
+    ...self,
     subscriber,
-    worker,
     account: () => accountOf(self, { pool: pool.figures(), isSilent: isSilent(), images }),
     runningIds: () => attempts.runningIds(),
     cancel: ({ id, by }) => attempts.end(id, { kind: 'cancelled', by }),
     follow: (id) => live.follow(id),
-    log,
   });
   lifecycle.own('presence', presence, () => presence.stop());
   await presence.start();
   pool.start();
   sweep.start();
   lifecycle.own('sweep', sweep, () => sweep.stop());
-  const consumer = openConsumer(self, { ...parts, redis, attempts, count });
+  const consumer = openConsumer(self, { attempts, count, lifecycle });
   isSilent = consumer.isSilent;
-  // Only where a stock is kept does the pool find out by itself that the engine works again.
-  if (config.poolMaxReady > 0) onEngineState = consumer.pause;
+  onJobsUnwelcome = consumer.pause;
   log.info({ slots: config.slots, images: [...images.prepared.keys()] }, 'worker started');
 }
 
@@ -127,16 +130,15 @@ function openEntrance(
 }
 
 function openConsumer(
-  { config, log }: Identity,
+  { config, redis, clock, log }: Identity,
   {
-    redis,
     attempts,
     count,
     lifecycle,
-  }: { redis: Redis; attempts: Attempts; count: WorkerMetrics; lifecycle: Lifecycle },
+  }: { attempts: Attempts; count: WorkerMetrics; lifecycle: Lifecycle },
 ): Watchdog {
   const consumer = new Watchdog({
-    open: () => createConsumer({ ...config, redis, attempts, log }),
+    open: () => createConsumer({ ...config, redis, clock, attempts, log }),
     countWaiting: () => countWaiting(redis),
     onRenewed: count.renewed,
     abandon: lifecycle.abandon,
@@ -144,6 +146,15 @@ function openConsumer(
   });
   // The last part of a worker, and so the first that stops: nothing new is taken, whatever the rest takes to stop.
   return lifecycle.own('consumer', consumer, () => consumer.stop());
+}
+
+function openWatch(
+  { log }: Identity,
+  { engine, lifecycle }: { engine: SandboxEngine; lifecycle: Lifecycle },
+): EngineWatch {
+  const watch = new EngineWatch({ engine, log });
+  watch.start();
+  return lifecycle.own('engine watch', watch, () => watch.stop());
 }
 
 const openBlobs = (
@@ -178,24 +189,26 @@ async function openEngine(
     idleSeconds: config.idleSeconds,
     maxOpenFiles: config.maxOpenFiles,
     maxProcesses: config.maxProcesses,
-    imageOf: images.imageOf,
+    images,
     log,
   }).catch(unusable);
   return { engine, images };
 }
 
 async function createPool(
-  { worker, installation, config, log }: Identity,
+  { worker, installation, clock, config, log }: Identity,
   {
     engine,
+    watch,
     redis,
     count,
-    onEngineState,
+    onJobsUnwelcome,
   }: {
     engine: SandboxEngine;
+    watch: EngineWatch;
     redis: Redis;
     count: WorkerMetrics;
-    onEngineState: (isFailing: boolean) => void;
+    onJobsUnwelcome: (areUnwelcome: boolean) => void;
   },
 ) {
   const listed = await engine.list();
@@ -203,9 +216,11 @@ async function createPool(
   const gate = createGate(os.availableParallelism() * ENGINE_CALLS_PER_CORE);
   const stock = new Pool({
     engine,
+    watch,
     gate,
     remover: createRemover({ engine, gate, uids, log }),
     uids,
+    clock,
     target: config.poolReady,
     maxReady: config.poolMaxReady,
     firstShape: config.firstShape,
@@ -214,7 +229,7 @@ async function createPool(
     log,
     onCreated: (ms) => count.creation(ms / 1000),
     onMiss: count.miss,
-    onEngineState,
+    onJobsUnwelcome,
   });
   const sweep = createSweep({
     engine,
@@ -222,6 +237,7 @@ async function createPool(
     worker,
     installation,
     owns: (nonce) => stock.owns(nonce),
+    clock,
     livingOf: (ids) => livingWorkers(redis, ids),
     onSwept: (gone) => count.swept(gone),
     log,

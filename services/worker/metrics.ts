@@ -22,12 +22,13 @@ export function createWorkerMetrics(metrics: Metrics) {
     /** The figures that are read when somebody asks. */
     watch(figures: () => GroupFigures & { readonly blobCacheBytes: number }): void {
       metrics.gauge('pool_sandboxes', 'Sandboxes, by what they are doing.', ['state'], (set) => {
-        const { ready, creating, leased, kept, removing } = figures();
+        const { ready, creating, leased, kept, removing, quarantined } = figures();
         set(ready, 'ready');
         set(creating, 'creating');
         set(leased, 'leased');
         set(kept, 'kept');
         set(removing, 'removing');
+        set(quarantined, 'quarantined');
       });
       metrics.gauge(
         'pool_oldest_ready_seconds',

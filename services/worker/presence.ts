@@ -5,6 +5,7 @@ import type { Log } from '../../shared/log.ts';
 import { type Cancellation, parseCancel, readCancelled } from '../../shared/queue/cancel.ts';
 import { channels, keys } from '../../shared/queue/keys.ts';
 import { HEARTBEAT_MS, HEARTBEAT_TTL_MS } from '../../shared/queue/options.ts';
+import type { SharedClock } from '../../shared/queue/shared-clock.ts';
 import type { WorkerAccount } from '../../shared/queue/workers.ts';
 import type { PoolFigures } from './pool/pool.ts';
 import { type ImageStore, ImageUnusableError } from './sandbox/image-store.ts';
@@ -27,6 +28,7 @@ export const accountOf = (
   creating: pool.creating,
   engineFailing: pool.engineFailing,
   isSilent,
+  quarantined: pool.quarantined,
   images: Object.fromEntries(
     [...images.prepared].map(([name, image]) => [
       name,
@@ -44,21 +46,22 @@ export function createPresence(options: {
   redis: Redis;
   subscriber: Redis;
   worker: string;
+  clock: SharedClock;
   account: () => WorkerAccount;
   runningIds: () => string[];
   cancel: (wanted: Cancellation) => void;
   follow: (id: string) => void;
   log: Log;
 }): Presence {
-  const { redis, subscriber, worker, log } = options;
+  const { redis, subscriber, worker, clock, log } = options;
   const timers: NodeJS.Timeout[] = [];
-
   const beat = async (): Promise<void> => {
+    const nowMs = await clock.follow();
     await redis
       .pipeline()
       .set(keys.worker(worker), JSON.stringify(options.account()), 'PX', HEARTBEAT_TTL_MS)
-      .zadd(keys.workers(), Date.now(), worker)
-      .zremrangebyscore(keys.workers(), '-inf', Date.now() - FORGET_AFTER_MS)
+      .zadd(keys.workers(), nowMs, worker)
+      .zremrangebyscore(keys.workers(), '-inf', nowMs - FORGET_AFTER_MS)
       .exec();
   };
   const pollCancels = async (): Promise<void> => {

@@ -4,6 +4,7 @@ import type { Redis } from 'ioredis';
 import { z } from 'zod';
 import { keys } from './keys.ts';
 import { HEARTBEAT_TTL_MS } from './options.ts';
+import { readSharedClock } from './shared-clock.ts';
 
 const workerAccount = z.object({
   id: z.string(),
@@ -15,6 +16,8 @@ const workerAccount = z.object({
   engineFailing: z.boolean(),
   /** Jobs wait and it is given none; one of an older version does not say. */
   isSilent: z.boolean().default(false),
+  /** Sandboxes that it could not remove so far. */
+  quarantined: z.number().default(0),
   /** Image → its digest, or why it cannot be used. */
   images: z.record(
     z.string(),
@@ -54,7 +57,9 @@ export async function livingWorkers(
 }
 
 export async function readWorkers(redis: Redis): Promise<WorkerAccount[]> {
-  const ids = await redis.zrangebyscore(keys.workers(), Date.now() - HEARTBEAT_TTL_MS, '+inf');
+  // By the clock that they were listed by.
+  const clock = await readSharedClock(redis);
+  const ids = await redis.zrangebyscore(keys.workers(), clock.nowMs() - HEARTBEAT_TTL_MS, '+inf');
   if (ids.length === 0) return [];
   const accounts = await redis.mget(ids.map(keys.worker));
   return accounts.flatMap((text) => {

@@ -7,6 +7,7 @@ import { CAUSE, SKIPPED, TO_GUEST } from '../../services/worker/protocol/frame.t
 import { GuestLostError, GuestSession } from '../../services/worker/protocol/session.ts';
 import type { Sandbox } from '../../services/worker/sandbox/sandbox.ts';
 import type { JobSpec } from '../../shared/contract/spec.ts';
+import { steadyNowMs } from '../../shared/steady-clock.ts';
 import {
   artifact,
   artifactData,
@@ -36,7 +37,7 @@ function aSandbox() {
     uid: 1,
     shape: { image: 'base', runtime: 'runc', memoryMb: 1, cpus: 1, processes: 1, workspaceMb: 1 },
     imageDigest: 'sha256:x',
-    createdAtMs: Date.now(),
+    createdAtMs: steadyNowMs(),
     session,
     closed: new Promise(() => {}),
     diedOfMemory: async () => false,

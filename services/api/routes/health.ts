@@ -89,7 +89,8 @@ function createReadiness(parts: HealthParts): () => Promise<Readiness> {
   };
 }
 
-const problemsOf = ({ id, engineFailing, isSilent }: WorkerAccount): string[] => [
+const problemsOf = ({ id, engineFailing, quarantined, isSilent }: WorkerAccount): string[] => [
   ...(engineFailing ? [`the engine of worker ${id} fails`] : []),
+  ...(quarantined > 0 ? [`worker ${id} cannot remove ${quarantined} sandboxes`] : []),
   ...(isSilent ? [`worker ${id} takes no jobs, though there are some`] : []),
 ];

@@ -1,4 +1,5 @@
 /** How long to leave an engine alone that fails: longer with each failure in a row, never the same for two workers. */
+import { steadyNowMs } from '../../../shared/steady-clock.ts';
 
 const FIRST_MS = 250;
 const MAX_MS = 10_000;
@@ -12,6 +13,8 @@ export interface Backoff {
   /** Counts a failure; returns the pause in milliseconds. */
   fail(): number;
   succeed(): void;
+  /** As if it had never been asked. */
+  forget(): void;
 }
 
 export function createBackoff(random: () => number = Math.random): Backoff {
@@ -26,18 +29,23 @@ export function createBackoff(random: () => number = Math.random): Backoff {
       return isTried;
     },
     get isPaused() {
-      return Date.now() < pausedUntilMs;
+      return steadyNowMs() < pausedUntilMs;
     },
     fail() {
       isTried = true;
       const pauseMs = Math.min(FIRST_MS * 2 ** failures, MAX_MS) * (0.5 + random() / 2);
       failures++;
-      pausedUntilMs = Date.now() + pauseMs;
+      pausedUntilMs = steadyNowMs() + pauseMs;
       return pauseMs;
     },
     succeed() {
       isTried = true;
       failures = 0;
+    },
+    forget() {
+      isTried = false;
+      failures = 0;
+      pausedUntilMs = 0;
     },
   };
 }

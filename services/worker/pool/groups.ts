@@ -10,7 +10,9 @@
  * | idle        | clean, waiting for the next job of its group         | lease(), REUSE.idleMs, too many idle |
  * | gone        | retired to the pool, never looked at again           | -                                  |
  */
+
 import type { Log } from '../../../shared/log.ts';
+import { steadyNowMs } from '../../../shared/steady-clock.ts';
 import { type Need, type Sandbox, type Shape, shapeKey } from '../sandbox/sandbox.ts';
 import type { PoolFigures } from './pool.ts';
 
@@ -35,6 +37,8 @@ export interface SandboxSource {
   hasReady(shape: Shape): boolean;
   retire(sandbox: Sandbox): void;
   isEngineFailing(): boolean;
+  /** Throws a SandboxUnavailableError where even a sandbox that lives is of no use. */
+  requireStreams(): void;
   figures(): PoolFigures;
   stop(): Promise<void>;
 }
@@ -87,6 +91,7 @@ export class Groups {
   }
 
   async lease({ shape, group }: Need): Promise<Sandbox> {
+    this.#pool.requireStreams();
     if (group === null) return this.#pool.lease(shape);
     const key = `${group}\n${shapeKey(shape)}`;
     if (this.#wantsSpare(key, shape)) return this.#begin(key, shape);
@@ -102,7 +107,7 @@ export class Groups {
   /** A first lease. */
   async #begin(key: string, shape: Shape): Promise<Sandbox> {
     const sandbox = await this.#pool.lease(shape);
-    const leasedAtMs = Date.now();
+    const leasedAtMs = steadyNowMs();
     return this.#hand({ sandbox, key, leasedAtMs, jobs: 0, freeAtMs: 0, reset: undefined });
   }
 
@@ -120,7 +125,7 @@ export class Groups {
     if (member === undefined || !isReusable || this.#isStopping || this.#isSpent(member)) {
       return this.#pool.retire(sandbox);
     }
-    member.freeAtMs = Date.now();
+    member.freeAtMs = steadyNowMs();
     const free = this.#free.get(member.key);
     if (free === undefined) this.#free.set(member.key, [member]);
     else free.push(member);
@@ -171,7 +176,7 @@ export class Groups {
   }
 
   #isSpent({ jobs, leasedAtMs }: Member): boolean {
-    return jobs >= REUSE.jobs || Date.now() - leasedAtMs >= REUSE.ageMs;
+    return jobs >= REUSE.jobs || steadyNowMs() - leasedAtMs >= REUSE.ageMs;
   }
 
   #isUsable(member: Member): boolean {
@@ -179,7 +184,7 @@ export class Groups {
   }
 
   #lookAround(): void {
-    const nowMs = Date.now();
+    const nowMs = steadyNowMs();
     for (const { sandbox, freeAtMs } of this.#resetting) {
       // Its stream gone, the reset fails by itself, and whoever waits for it is told.
       if (nowMs - freeAtMs >= REUSE.resetMs) sandbox.disconnect();

@@ -2,7 +2,10 @@
  * Makes sandboxes and lets them go, and knows of each, from the order until the engine has confirmed that it is gone,
  * that it is this worker's.
  */
+
 import { randomBytes } from 'node:crypto';
+import type { SharedClock } from '../../../shared/queue/shared-clock.ts';
+import { steadyNowMs } from '../../../shared/steady-clock.ts';
 import { asUnavailable, type Sandbox, type SandboxEngine, type Shape } from '../sandbox/sandbox.ts';
 import type { EngineGate } from './gate.ts';
 import type { Remover } from './remover.ts';
@@ -23,10 +26,13 @@ export function createMaker(options: {
   gate: EngineGate;
   remover: Remover;
   uids: Uids;
+  clock: Pick<SharedClock, 'nowMs'>;
   /** How long after its order a sandbox must be gone. */
   lifeMs: number;
+  /** Throws where none is to be made. */
+  require?: () => void;
 }): Maker {
-  const { engine, gate, remover, uids, lifeMs } = options;
+  const { engine, gate, remover, uids, clock, lifeMs } = options;
   const owned = new Set<string>();
   let closed: Error | undefined;
 
@@ -38,14 +44,15 @@ export function createMaker(options: {
       try {
         return await gate.create(isAwaited, async () => {
           if (closed !== undefined) throw closed;
+          options.require?.();
           uid = uids.take();
-          const orderedAtMs = Date.now();
-          const deadlineMs = orderedAtMs + lifeMs;
+          const orderedAtMs = steadyNowMs();
+          const deadlineMs = clock.nowMs() + lifeMs;
           const sandbox = await engine.create({ shape, uid, nonce, deadlineMs });
-          return { sandbox, tookMs: Date.now() - orderedAtMs };
+          return { sandbox, tookMs: steadyNowMs() - orderedAtMs };
         });
       } catch (error) {
-        // The engine has tried to remove what it half made; the uid is free once that is confirmed.
+        // Something may have been half made; the uid is free once it is confirmed that nothing is left.
         if (uid === undefined) owned.delete(nonce);
         else remover.remove({ nonce, uid }, () => owned.delete(nonce));
         throw asUnavailable(error);

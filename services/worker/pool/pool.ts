@@ -12,20 +12,17 @@
  *
  * When a creation fails, the job that waited longest is told at once, and its stock is filled again after a pause.
  */
-import type { Log } from '../../../shared/log.ts';
 import {
   asUnavailable,
   type Sandbox,
-  type SandboxEngine,
   SandboxUnavailableError,
   type Shape,
 } from '../sandbox/sandbox.ts';
-import type { EngineGate } from './gate.ts';
+import { createEngineState, type EngineState } from './engine-state.ts';
 import { createMaker, type Maker } from './maker.ts';
-import type { Remover } from './remover.ts';
+import type { PoolOptions } from './pool-options.ts';
 import type { Stock } from './stock.ts';
 import { Stocks, type StocksFigures } from './stocks.ts';
-import type { Uids } from './uids.ts';
 
 /** By then a short job has its answer, and need not share the cores with the making of the next sandbox. */
 const FILL_AFTER_LEASE_MS = 40;
@@ -33,32 +30,12 @@ const UPKEEP_MS = 5_000;
 
 export type PoolState = 'FILLING' | 'READY' | 'DRAINING' | 'CLOSED';
 
-export interface PoolOptions {
-  readonly engine: SandboxEngine;
-  readonly gate: EngineGate;
-  readonly remover: Remover;
-  readonly uids: Uids;
-  /** Sandboxes kept ready of each shape in use, at least. */
-  readonly target: number;
-  /** Sandboxes kept ready of all shapes together, at most. */
-  readonly maxReady: number;
-  /** The shape that is kept ready from the start. */
-  readonly firstShape: Shape;
-  readonly maxAgeMs: number;
-  /** How long past its lease a sandbox may live at most. */
-  readonly maxLifeMs: number;
-  readonly log: Log;
-  readonly onCreated?: (ms: number) => void;
-  /** A job has to wait for a creation. */
-  readonly onMiss?: () => void;
-  /** Called when it changes whether sandboxes can be made. */
-  readonly onEngineState?: (isFailing: boolean) => void;
-}
-
 export interface PoolFigures extends StocksFigures {
   readonly state: PoolState;
   readonly leased: number;
   readonly removing: number;
+  /** Of those that are being removed, those that could not be so far. */
+  readonly quarantined: number;
   readonly engineFailing: boolean;
 }
 
@@ -66,9 +43,9 @@ export class Pool {
   readonly #options: PoolOptions;
   readonly #maker: Maker;
   readonly #stocks: Stocks;
+  readonly #engine: EngineState;
   readonly #leased = new Set<Sandbox>();
   #state: PoolState = 'FILLING';
-  #isEngineFailing = false;
   #upkeep: NodeJS.Timeout | undefined;
   #stopping: Promise<void> | undefined;
   #fillTimer: NodeJS.Timeout | undefined;
@@ -76,7 +53,11 @@ export class Pool {
   constructor(options: PoolOptions) {
     this.#options = options;
     const { engine, firstShape, maxReady, maxAgeMs, maxLifeMs } = options;
-    this.#maker = createMaker({ ...options, lifeMs: maxAgeMs + maxLifeMs });
+    this.#maker = createMaker({
+      ...options,
+      lifeMs: maxAgeMs + maxLifeMs,
+      require: () => this.#engine.requireRoom(),
+    });
     this.#stocks = new Stocks({
       firstShape,
       floor: options.target,
@@ -85,14 +66,17 @@ export class Pool {
       canBecome: (from, to) => engine.canBecome(from, to),
       discard: (sandbox) => this.#maker.discard(sandbox),
     });
+    this.#engine = createEngineState(options, this.#stocks);
   }
 
   start(): void {
     this.#upkeep = setInterval(() => {
       this.#stocks.keepUp(UPKEEP_MS);
       this.#fillAll();
+      this.#engine.judge();
     }, UPKEEP_MS);
     this.#upkeep.unref();
+    this.#options.watch.onChange(() => this.#onVoice());
     this.#fillAll();
   }
 
@@ -101,19 +85,25 @@ export class Pool {
     state: this.#state,
     leased: this.#leased.size,
     removing: this.#options.remover.pending,
-    engineFailing: this.#isEngineFailing,
+    quarantined: this.#options.remover.quarantined,
+    engineFailing: this.#engine.isFailing(),
   });
 
-  readonly isEngineFailing = (): boolean => this.#isEngineFailing;
+  readonly isEngineFailing = (): boolean => this.#engine.isFailing();
+
+  /** Throws a SandboxUnavailableError where even a sandbox that lives is of no use. */
+  readonly requireStreams = (): void => this.#engine.requireStreams();
 
   readonly owns = (nonce: string): boolean => this.#maker.owns(nonce);
 
   /** A sandbox of this shape for one job. */
   async lease(shape: Shape): Promise<Sandbox> {
+    this.requireStreams();
     const stock = this.#stocks.of(shape);
     const sandbox = stock.take() ?? (await this.#changed(stock)) ?? (await this.#next(stock));
     this.#leased.add(sandbox);
     this.#fillSoon();
+    this.#engine.judge();
     return sandbox;
   }
 
@@ -224,16 +214,18 @@ export class Pool {
     } finally {
       stock.creating--;
       if (isAwaited) stock.creatingFirst--;
-      this.#judgeEngine();
+      this.#engine.judge();
       this.#fill(stock);
     }
   }
 
-  #judgeEngine(): void {
-    const isFailing = this.#stocks.areFailing();
-    if (isFailing === this.#isEngineFailing) return;
-    this.#isEngineFailing = isFailing;
-    this.#options.onEngineState?.(isFailing);
+  /** What failed while the engine was silent says nothing of it once it answers. */
+  #onVoice(): void {
+    if (!this.#options.watch.isSilent()) {
+      for (const { backoff } of this.#stocks.all()) backoff.forget();
+    }
+    this.#engine.judge();
+    this.#fillAll();
   }
 
   #onMade(stock: Stock, sandbox: Sandbox): void {
@@ -243,6 +235,7 @@ export class Pool {
       if (!stock.drop(sandbox)) return;
       this.#options.log.warn({ sandbox: sandbox.id.slice(0, 12) }, 'a ready sandbox went away');
       this.#fill(stock);
+      this.#engine.judge();
     });
   }
 }

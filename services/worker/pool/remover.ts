@@ -1,22 +1,19 @@
 /**
- * Ends sandboxes and removes them in the background until the engine confirms that they are gone. A removal that fails is tried
- * again after a pause; until it succeeds, its uid stays taken.
+ * Ends sandboxes and removes them in the background until the engine confirms that they are gone. One whose removal
+ * fails or takes too long is in quarantine from then on; until it is gone, its uid stays taken.
  */
-
+import { limited } from '../../../shared/limited.ts';
 import type { Log } from '../../../shared/log.ts';
 import { milestone } from '../../../shared/milestones.ts';
 import type { Sandbox, SandboxEngine } from '../sandbox/sandbox.ts';
 import type { EngineGate } from './gate.ts';
+import { createQuarantine } from './quarantine.ts';
 import type { Uids } from './uids.ts';
 
 /** Whoever waits for the result that was just published must not wait for this. */
 const BEGIN_AFTER_MS = 15;
-const RETRY_FIRST_MS = 200;
-const RETRY_MAX_MS = 10_000;
-/** Removals that are still failing when the worker stops are left to another worker's sweep. */
-const TRIES_WHILE_STOPPING = 3;
-
-const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+/** Many times what a removal takes when many are under way. What hangs longer has had its turn at the gate. */
+const TURN_MS = 5_000;
 
 /** A sandbox, or what is left of one that could not be made and has no guest to end. */
 type Removable = Pick<Sandbox, 'nonce' | 'uid'> & Partial<Pick<Sandbox, 'end'>>;
@@ -26,57 +23,57 @@ export interface Remover {
   remove(sandbox: Removable, onGone: () => void): void;
   /** How many removals are under way or waiting. */
   readonly pending: number;
+  /** Of these, how many have failed so far. */
+  readonly quarantined: number;
   /** Waits for what is under way. */
   stop(): Promise<void>;
 }
 
 export function createRemover(options: {
-  engine: SandboxEngine;
+  engine: Pick<SandboxEngine, 'remove'>;
   gate: EngineGate;
   uids: Uids;
   log: Log;
+  turnMs?: number;
 }): Remover {
-  const { engine, gate, uids, log } = options;
+  const { engine, gate, uids, log, turnMs = TURN_MS } = options;
   const underWay = new Set<Promise<void>>();
-  let isStopping = false;
+  const quarantine = createQuarantine(log);
 
   const removeUntilGone = async ({ nonce, end }: Removable): Promise<boolean> => {
-    await sleep(BEGIN_AFTER_MS);
-    for (let tries = 1; ; tries++) {
-      try {
-        await gate.remove(async () => {
-          await end?.();
-          await engine.remove(nonce);
-          milestone('removed');
-        });
-        return true;
-      } catch (error) {
-        log.warn({ err: error, nonce, tries }, 'a removal failed');
-      }
-      if (isStopping && tries >= TRIES_WHILE_STOPPING) return false;
-      const pauseMs = Math.min(RETRY_FIRST_MS * 2 ** (tries - 1), RETRY_MAX_MS);
-      await sleep(pauseMs);
+    const remove = async (): Promise<void> => {
+      await end?.();
+      await engine.remove(nonce);
+      milestone('removed');
+    };
+    await new Promise((resolve) => setTimeout(resolve, BEGIN_AFTER_MS));
+    try {
+      await gate.remove(() => limited(remove(), turnMs));
+      return true;
+    } catch (error) {
+      log.warn({ err: error, nonce }, 'a removal failed');
+      return quarantine.hold(nonce, remove);
     }
   };
 
-  const track = (sandbox: Removable, onGone: () => void): void => {
-    const work = removeUntilGone(sandbox).then((isGone) => {
-      underWay.delete(work);
-      if (!isGone) return;
-      uids.release(sandbox.uid);
-      onGone();
-    });
-    underWay.add(work);
-  };
-
   return {
-    remove: track,
-
+    remove(sandbox, onGone) {
+      const work = removeUntilGone(sandbox).then((isGone) => {
+        underWay.delete(work);
+        if (!isGone) return;
+        uids.release(sandbox.uid);
+        onGone();
+      });
+      underWay.add(work);
+    },
     get pending() {
       return underWay.size;
     },
+    get quarantined() {
+      return quarantine.size;
+    },
     async stop() {
-      isStopping = true;
+      quarantine.close();
       await Promise.all(underWay);
     },
   };

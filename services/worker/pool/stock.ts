@@ -1,5 +1,6 @@
 /** The ready sandboxes of one shape, the jobs that wait for one, how many are being made, and what was asked of it. */
 
+import { steadyNowMs } from '../../../shared/steady-clock.ts';
 import type { Sandbox, Shape } from '../sandbox/sandbox.ts';
 import { createBackoff } from './backoff.ts';
 import type { Demand } from './target.ts';
@@ -27,7 +28,7 @@ export class Stock {
   creating = 0;
   /** Of these, how many go before the others, since a job waits. */
   creatingFirst = 0;
-  usedAtMs = Date.now();
+  usedAtMs = steadyNowMs();
   #leases = 0;
   #misses = 0;
   #leastReady = 0;
@@ -58,7 +59,7 @@ export class Stock {
 
   /** A ready sandbox that lives and is not too old. */
   take(): Sandbox | undefined {
-    this.usedAtMs = Date.now();
+    this.usedAtMs = steadyNowMs();
     this.#leases++;
     for (let sandbox = this.#ready.shift(); sandbox; sandbox = this.#ready.shift()) {
       this.#leastReady = Math.min(this.#leastReady, this.#ready.length);
@@ -129,6 +130,6 @@ export class Stock {
   }
 
   #isOld(sandbox: Sandbox): boolean {
-    return Date.now() - sandbox.createdAtMs > this.#maxAgeMs;
+    return steadyNowMs() - sandbox.createdAtMs > this.#maxAgeMs;
   }
 }

@@ -2,6 +2,7 @@
  * Which shapes have a stock, and how large each may be: that of the first shape always, those of the shapes that jobs
  * asked for last, and all together no more than the host has room for.
  */
+import { steadyNowMs } from '../../../shared/steady-clock.ts';
 import { type Sandbox, type Shape, shapeKey } from '../sandbox/sandbox.ts';
 import { Stock } from './stock.ts';
 import { type Bounds, targetAfterMiss, targetAfterPeriod, within } from './target.ts';
@@ -52,7 +53,7 @@ export class Stocks {
     return {
       ready: stocks.reduce((sum, stock) => sum + stock.ready, 0),
       creating: stocks.reduce((sum, stock) => sum + stock.creating, 0),
-      oldestMs: Number.isFinite(oldestAtMs) ? Date.now() - oldestAtMs : 0,
+      oldestMs: Number.isFinite(oldestAtMs) ? steadyNowMs() - oldestAtMs : 0,
     };
   }
 
@@ -128,7 +129,7 @@ export class Stocks {
   /** The first, then the others, those used last before those used earlier. */
   #kept(): Stock[] {
     const others = [...this.#stocks.values()]
-      .filter((stock) => stock !== this.first && Date.now() - stock.usedAtMs < IDLE_STOCK_MS)
+      .filter((stock) => stock !== this.first && steadyNowMs() - stock.usedAtMs < IDLE_STOCK_MS)
       .sort((one, other) => other.usedAtMs - one.usedAtMs);
     return [this.first, ...others.slice(0, KEPT_SHAPES)];
   }

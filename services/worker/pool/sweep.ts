@@ -4,6 +4,7 @@
  */
 import { limited } from '../../../shared/limited.ts';
 import type { Log } from '../../../shared/log.ts';
+import type { SharedClock } from '../../../shared/queue/shared-clock.ts';
 import type { ListedSandbox, SandboxEngine } from '../sandbox/sandbox.ts';
 import type { EngineGate } from './gate.ts';
 
@@ -22,18 +23,19 @@ export function createSweep(options: {
   worker: string;
   installation: string;
   owns: (nonce: string) => boolean;
+  clock: Pick<SharedClock, 'nowMs'>;
   /** Which of these workers live; rejects when that cannot be known now. */
   livingOf: (workers: readonly string[]) => Promise<ReadonlySet<string>>;
   onSwept: (count: number) => void;
   log: Log;
 }): Sweep {
-  const { engine, gate, worker, owns, log } = options;
+  const { engine, gate, worker, owns, clock, log } = options;
   let timer: NodeJS.Timeout | undefined;
   let running: Promise<void> | undefined;
 
   const isOrphan = (sandbox: ListedSandbox, living: ReadonlySet<string> | undefined): boolean => {
     if (sandbox.worker === worker) return !owns(sandbox.nonce);
-    if (sandbox.deadlineMs + DEADLINE_GRACE_MS < Date.now()) return true;
+    if (sandbox.deadlineMs + DEADLINE_GRACE_MS < clock.nowMs()) return true;
     // Whether a worker of another installation lives is known to another Redis.
     if (sandbox.installation !== options.installation) return false;
     return living !== undefined && !living.has(sandbox.worker);

@@ -4,6 +4,7 @@ import type { Socket } from 'node:net';
 import { limited } from '../../../shared/limited.ts';
 import type { Log } from '../../../shared/log.ts';
 import { milestone } from '../../../shared/milestones.ts';
+import { steadyNowMs } from '../../../shared/steady-clock.ts';
 import { GuestLostError, GuestSession } from '../protocol/session.ts';
 import { attach, type EngineAddress } from './attach.ts';
 import { canBecome, changeableLimits, createBody, type EngineFacts, LABEL } from './create-body.ts';
@@ -14,9 +15,11 @@ import {
   diedOfMemory,
   openDocker,
   removeContainer,
+  statusOf,
   within,
 } from './docker.ts';
 import { type EngineInfo, readEngineInfo } from './docker-info.ts';
+import type { ImageStore, PreparedImage } from './image-store.ts';
 import {
   type ListedSandbox,
   type Order,
@@ -27,6 +30,8 @@ import {
 import { seccompProfile } from './seccomp.ts';
 
 const HELLO_TIMEOUT_MS = 10_000;
+/** It asks nothing of the engine but to be there. */
+const PING_TIMEOUT_MS = 3_000;
 /** A guest ends within a few milliseconds; the engine says so some tens later. */
 const END_WITHIN_MS = 1_000;
 /** Not `removing`: this engine may list a container so for ever that is gone. */
@@ -42,7 +47,7 @@ export interface DockerEngineOptions {
   readonly idleSeconds: number;
   readonly maxOpenFiles: number;
   readonly maxProcesses: number;
-  readonly imageOf: (name: string) => { tag: string; digest: string };
+  readonly images: Pick<ImageStore, 'imageOf' | 'onGone'>;
   readonly log: Log;
 }
 
@@ -51,20 +56,13 @@ export async function createDockerEngine(options: DockerEngineOptions): Promise<
   const facts = factsOf(await readEngineInfo(docker), options);
 
   return {
+    async ping() {
+      await docker.ping(within(PING_TIMEOUT_MS) as never);
+    },
     async create(order) {
       let socket: Socket | undefined;
       try {
-        const image = options.imageOf(order.shape.image);
-        const body = createBody(order, { ...options, image: image.tag, facts });
-        // In two parts, or the client would put all of the body into the address as well.
-        const creating = docker.createContainer({
-          _query: { name: nameOf(order.nonce) },
-          _body: body,
-          ...within(CALL_TIMEOUT_MS),
-        } as Docker.ContainerCreateOptions);
-        milestone('create_sent');
-        const container = await creating;
-        milestone('created');
+        const { container, image } = await containerOf(docker, order, { ...options, facts });
         // Attached before the start: nothing that the guest says can be missed.
         socket = await attach(options.address, container.id, CALL_TIMEOUT_MS);
         milestone('attached');
@@ -78,16 +76,8 @@ export async function createDockerEngine(options: DockerEngineOptions): Promise<
         return sandbox;
       } catch (cause) {
         socket?.destroy();
-        // Even where the create call failed the container may exist: it is known by its name.
-        await removeContainer(docker, nameOf(order.nonce)).catch((error: unknown) =>
-          options.log.warn({ err: error, nonce: order.nonce }, 'left to the sweep'),
-        );
-        throw new SandboxUnavailableError(
-          `no sandbox of ${order.shape.image}: ${reasonOf(cause)}`,
-          {
-            cause,
-          },
-        );
+        const reason = `no sandbox of ${order.shape.image}: ${reasonOf(cause)}`;
+        throw new SandboxUnavailableError(reason, { cause });
       }
     },
     canBecome: (from, to) => canBecome(from, to, facts),
@@ -99,6 +89,41 @@ export async function createDockerEngine(options: DockerEngineOptions): Promise<
     remove: (nonce) => removeContainer(docker, nameOf(nonce)),
     list: () => listContainers(docker),
   };
+}
+
+type Surroundings = DockerEngineOptions & { readonly facts: EngineFacts };
+
+/** Somebody may have removed the image since it was prepared: then it is prepared again, once. */
+async function containerOf(docker: Docker, order: Order, from: Surroundings) {
+  const { imageOf, onGone } = from.images;
+  const name = order.shape.image;
+  const image = await imageOf(name);
+  try {
+    return { container: await createFrom(docker, image, order, from), image };
+  } catch (error) {
+    if (statusOf(error) !== 404) throw error;
+    onGone(name);
+    const again = await imageOf(name);
+    return { container: await createFrom(docker, again, order, from), image: again };
+  }
+}
+
+async function createFrom(
+  docker: Docker,
+  image: PreparedImage,
+  order: Order,
+  from: Surroundings,
+): Promise<Docker.Container> {
+  // In two parts, or the client would put all of the body into the address as well.
+  const creating = docker.createContainer({
+    _query: { name: nameOf(order.nonce) },
+    _body: createBody(order, { ...from, image: image.tag }),
+    ...within(CALL_TIMEOUT_MS),
+  } as Docker.ContainerCreateOptions);
+  milestone('create_sent');
+  const container = await creating;
+  milestone('created');
+  return container;
 }
 
 const nameOf = (nonce: string): string => `cofferdam-${nonce}`;
@@ -149,7 +174,7 @@ function converse(
     uid: known.uid,
     shape: known.shape,
     imageDigest: known.imageDigest,
-    createdAtMs: Date.now(),
+    createdAtMs: steadyNowMs(),
     session,
     closed,
     diedOfMemory,

@@ -2,7 +2,9 @@
  * Docker's client library, and what every use of it here has in common: where it connects, how long a call may take
  * (a hung container runtime can block one for ever), how a removal is confirmed. The one file that imports it.
  */
+
 import Docker from 'dockerode';
+import { steadyNowMs } from '../../../shared/steady-clock.ts';
 import type { EngineAddress } from './attach.ts';
 
 export type { Docker };
@@ -37,8 +39,8 @@ export const statusOf = (error: unknown): number | undefined =>
 /** Whether a container has ended, or is just ending, because the kernel killed in it for memory. */
 export async function diedOfMemory(docker: Docker, id: string): Promise<boolean> {
   const container = docker.getContainer(id);
-  const deadline = Date.now() + END_SEEN_WITHIN_MS;
-  while (Date.now() < deadline) {
+  const deadline = steadyNowMs() + END_SEEN_WITHIN_MS;
+  while (steadyNowMs() < deadline) {
     try {
       const { State } = await container.inspect(within(CALL_TIMEOUT_MS));
       if (!State.Running) return State.OOMKilled;
@@ -61,8 +63,8 @@ export async function removeContainer(docker: Docker, id: string): Promise<void>
     // 409: another removal is under way; wait for its end below.
     if (statusOf(error) !== 409) throw error;
   }
-  const deadline = Date.now() + CALL_TIMEOUT_MS;
-  while (Date.now() < deadline) {
+  const deadline = steadyNowMs() + CALL_TIMEOUT_MS;
+  while (steadyNowMs() < deadline) {
     try {
       await container.inspect(within(CALL_TIMEOUT_MS));
     } catch (error) {

@@ -36,6 +36,13 @@ export interface PreparedImage {
 /** An image of the catalogue that cannot be used, and why. */
 export class ImageUnusableError extends Error {
   override readonly name = 'ImageUnusableError';
+  /** What was judged; undefined where there was nothing to judge. */
+  readonly digest: string | undefined;
+
+  constructor(message: string, { digest, cause }: { digest?: string; cause?: unknown } = {}) {
+    super(message, { cause });
+    this.digest = digest;
+  }
 }
 
 /** The engine could not make the derived image out of this one; any other failure is the engine's own. */
@@ -57,8 +64,13 @@ export interface ImageStore {
   /** Judges and derives every image of the catalogue; those that fail are unusable, with a reason. */
   prepare(): Promise<void>;
   readonly prepared: ReadonlyMap<string, PreparedImage | ImageUnusableError>;
-  /** The image by its name; throws an ImageUnusableError. */
-  imageOf(name: string): PreparedImage;
+  /**
+   * The image by its name; throws an ImageUnusableError. One that could not be used is looked at again: it may have
+   * come, or been mended, since.
+   */
+  imageOf(name: string): Promise<PreparedImage>;
+  /** The engine has a prepared image no longer: the next use prepares it again. */
+  onGone(name: string): void;
 }
 
 export function createImageStore(options: {
@@ -67,58 +79,98 @@ export function createImageStore(options: {
   transport: ImageTransport;
   log: Log;
 }): ImageStore {
+  const { catalogue, log } = options;
   const prepared = new Map<string, PreparedImage | ImageUnusableError>();
+  const gone = new Set<string>();
+  /** Whoever wants an image that is being prepared waits for the same preparation. */
+  const underWay = new Map<string, Promise<PreparedImage>>();
+  let guest: Buffer | undefined;
+
+  const prepareOne = async (image: Image): Promise<PreparedImage> => {
+    const before = prepared.get(image.name);
+    try {
+      guest ??= await readFile(options.guestFile);
+      const now = await prepareImage(image, { ...options, guest, before });
+      prepared.set(image.name, now);
+      gone.delete(image.name);
+      return now;
+    } catch (error) {
+      if (error instanceof ImageUnusableError) {
+        if (error !== before)
+          log.error({ image: image.name, reason: error.message }, 'image not usable');
+        prepared.set(image.name, error);
+      }
+      throw error;
+    }
+  };
+  const prepareOnce = (image: Image): Promise<PreparedImage> => {
+    const already = underWay.get(image.name);
+    if (already !== undefined) return already;
+    const work = prepareOne(image).finally(() => underWay.delete(image.name));
+    underWay.set(image.name, work);
+    return work;
+  };
+
   return {
     async prepare() {
-      const guest = await readFile(options.guestFile);
-      for (const image of options.catalogue.values()) {
-        try {
-          prepared.set(image.name, await prepareImage(image, guest, options));
-        } catch (error) {
+      for (const image of catalogue.values()) {
+        await prepareOnce(image).catch((error: unknown) => {
           if (!(error instanceof ImageUnusableError)) throw error;
-          options.log.error({ image: image.name, reason: error.message }, 'image not usable');
-          prepared.set(image.name, error);
-        }
+        });
       }
     },
     prepared,
-    imageOf(name) {
-      const image = prepared.get(name);
+    async imageOf(name) {
+      const known = prepared.get(name);
+      const isUsable = known !== undefined && !(known instanceof ImageUnusableError);
+      if (isUsable && !gone.has(name)) return known;
+      const image = catalogue.get(name);
       if (image === undefined) throw new ImageUnusableError(`no image ${name} in the catalogue`);
-      if (image instanceof ImageUnusableError) throw image;
-      return image;
+      return prepareOnce(image);
     },
+    onGone: (name) => void gone.add(name),
   };
 }
 
 async function prepareImage(
   image: Image,
-  guest: Buffer,
-  { transport, log }: { transport: ImageTransport; log: Log },
+  {
+    guest,
+    before,
+    transport,
+    log,
+  }: {
+    guest: Buffer;
+    /** What was last found. */
+    before: PreparedImage | ImageUnusableError | undefined;
+    transport: ImageTransport;
+    log: Log;
+  },
 ): Promise<PreparedImage> {
   const source = await transport.inspect(image.reference);
   if (source === undefined) {
+    if (before instanceof ImageUnusableError && before.digest === undefined) throw before;
     throw new ImageUnusableError(
       `${image.reference} is not on this engine; scripts/setup makes the images of this project`,
     );
   }
+  const { digest } = source;
+  if (before instanceof ImageUnusableError && before.digest === digest) throw before;
+  const unusable = (why: string, cause?: Error): ImageUnusableError =>
+    new ImageUnusableError(`${image.reference}${why}`, { digest, cause });
   if (source.volumes.length > 0) {
-    throw new ImageUnusableError(
-      `${image.reference} declares volumes (${source.volumes.join(', ')}); remove VOLUME`,
-    );
+    throw unusable(` declares volumes (${source.volumes.join(', ')}); remove VOLUME`);
   }
-  if (source.onBuild.length > 0) {
-    throw new ImageUnusableError(`${image.reference} has ONBUILD steps; remove them`);
-  }
+  if (source.onBuild.length > 0) throw unusable(' has ONBUILD steps; remove them');
   const hash = createHash('sha256')
     .update(RULES_VERSION)
-    .update(source.digest)
+    .update(digest)
     .update(guest)
     .digest('hex')
     .slice(0, 16);
   const repository = `cofferdam/${image.name}`;
   const tag = `${repository}:${hash}`;
-  if ((await transport.inspect(tag)) !== undefined) return { tag, digest: source.digest };
+  if ((await transport.inspect(tag)) !== undefined) return { tag, digest };
 
   log.info({ image: image.name }, 'preparing an image');
   const labels = { 'cofferdam.image': image.name };
@@ -126,18 +178,15 @@ async function prepareImage(
     .build(contextOf(image.reference, guest), labels)
     .catch((cause: Error) => {
       if (!(cause instanceof ImageBuildError)) throw cause;
-      throw new ImageUnusableError(
-        `${image.reference}: the guest cannot be put into it: ${cause.message}`,
-        { cause },
-      );
+      throw unusable(`: the guest cannot be put into it: ${cause.message}`, cause);
     });
   const faults = await transport.withFiles(id, faultsOfFiles);
   if (faults.length > 0) {
     await transport.removeImage(id);
-    throw new ImageUnusableError(`${image.reference}: ${faults.join('; ')}`);
+    throw unusable(`: ${faults.join('; ')}`);
   }
   await transport.tag(id, repository, hash);
-  return { tag, digest: source.digest };
+  return { tag, digest };
 }
 
 function contextOf(reference: string, guest: Buffer): tar.Pack {

@@ -81,7 +81,9 @@ export interface ListedSandbox {
 }
 
 export interface SandboxEngine {
-  /** A started sandbox whose guest has said that it is ready. Leaves nothing behind when it fails. */
+  /** Resolves when it answers at all; rejects when it does not within a few seconds. */
+  ping(): Promise<void>;
+  /** A started sandbox whose guest has said that it is ready. What it has half made when it fails is to be removed. */
   create(order: Order): Promise<Sandbox>;
   /** Whether a sandbox of one shape can be made into the other: whether they differ in nothing that creation fixes. */
   canBecome(from: Shape, to: Shape): boolean;

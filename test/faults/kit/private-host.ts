@@ -5,7 +5,16 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdtempSync, readdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -16,6 +25,8 @@ const SCRIPT = path.join(packageRoot, 'test/faults/kit/private-host.sh');
 const CGROUPS = '/sys/fs/cgroup';
 const WITHIN_MS = 10_000;
 const LOOK_MS = 20;
+/** A host that is being opened may have no process yet. */
+const FORSAKEN_AFTER_MS = 120_000;
 
 export interface HostProcess {
   /** As this machine counts. */
@@ -33,19 +44,25 @@ export interface PrivateHost {
   readonly name: string;
   /** A folder of its own on this machine's disk, removed with the host. */
   readonly folder: string;
-  readonly network: NetworkNamespace | undefined;
+  /** What goes on running. */
   start(command: readonly string[], env?: Readonly<Record<string, string>>): Promise<HostProcess>;
+  /** A line of shell, which ends. */
+  run(line: string): Promise<void>;
   /** Sets a limit on everything that runs on it, or on a group within: `pids.max`, `memory.limit_in_bytes`. */
   limit(file: string, value: string, group?: string): void;
   /** Everything on it ends at once, as when the power fails; what is on its disk stays. */
   cutPower(): Promise<void>;
-  /** Ends it and removes its folder, groups and network. */
+  /** Ends it and removes its folder and groups; its network is for whoever made it. */
   close(): Promise<void>;
 }
 
-export async function openPrivateHost(network?: NetworkNamespace): Promise<PrivateHost> {
+export async function openPrivateHost(
+  network?: Pick<NetworkNamespace, 'name'>,
+): Promise<PrivateHost> {
   const name = `cofferdam-host-${randomBytes(4).toString('hex')}`;
-  const folder = mkdtempSync(path.join(os.tmpdir(), 'cofferdam-host-'));
+  const folder = path.join(os.tmpdir(), name);
+  removeForsaken();
+  mkdirSync(folder);
   const opened = follow(
     spawn('sh', [SCRIPT, 'open', name, ...(network ? [network.name] : [])], {
       stdio: ['pipe', 'pipe', 'pipe'],
@@ -61,7 +78,6 @@ export async function openPrivateHost(network?: NetworkNamespace): Promise<Priva
   return {
     name,
     folder,
-    network,
     async start(command, env = {}) {
       const child = spawn('sh', [SCRIPT, 'enter', name, String(first), ...command], {
         env: { ...process.env, ...env },
@@ -84,18 +100,18 @@ export async function openPrivateHost(network?: NetworkNamespace): Promise<Priva
         },
       };
     },
+    async run(line) {
+      await follow(spawn('sh', [SCRIPT, 'enter', name, String(first), 'sh', '-c', line])).ended;
+    },
     limit(file, value, group = '') {
-      for (const at of groupsOf(name)) {
-        const limited = path.join(at, group);
-        if (readdirSync(limited).includes(file)) writeFileSync(path.join(limited, file), value);
-      }
+      const files = groupsOf(path.join(name, group)).map((folder) => path.join(folder, file));
+      for (const one of files.filter((path) => existsSync(path))) writeFileSync(one, value);
     },
     cutPower,
     async close() {
       await cutPower();
       for (const group of groupsOf(name)) removeGroup(group);
       rmSync(folder, { recursive: true, force: true });
-      await network?.remove();
     },
   };
 }
@@ -156,16 +172,25 @@ function kill(pid: number, signal: NodeJS.Signals): void {
 const groupsOf = (name: string): string[] =>
   [CGROUPS, ...readdirSync(CGROUPS).map((hierarchy) => path.join(CGROUPS, hierarchy))]
     .map((hierarchy) => path.join(hierarchy, name))
-    .filter((folder) => isFolder(folder));
+    .filter((folder) => existsSync(folder));
 
-function isFolder(folder: string): boolean {
-  try {
-    readdirSync(folder);
-    return true;
-  } catch {
-    return false;
+/** What tests that were killed have left: their hosts ended with them, folders and groups did not. */
+function removeForsaken(): void {
+  for (const name of readdirSync(os.tmpdir())) {
+    if (!/^cofferdam-host-[0-9a-f]{8}$/.test(name)) continue;
+    const folder = path.join(os.tmpdir(), name);
+    const isOld = Date.now() - statSync(folder).mtimeMs > FORSAKEN_AFTER_MS;
+    if (!isOld || groupsOf(name).some(hasProcesses)) continue;
+    for (const group of groupsOf(name)) removeGroup(group);
+    rmSync(folder, { recursive: true, force: true });
   }
 }
+
+const hasProcesses = (folder: string): boolean =>
+  readFileSync(path.join(folder, 'cgroup.procs'), 'utf8') !== '' ||
+  readdirSync(folder, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .some((entry) => hasProcesses(path.join(folder, entry.name)));
 
 function removeGroup(folder: string): void {
   for (const entry of readdirSync(folder, { withFileTypes: true })) {

@@ -30,8 +30,8 @@ interface Sent {
 /** Sent in one go or alone, they arrive one by one. */
 const COMMANDS = [
   ...['del', 'exists', 'get', 'hget', 'hgetall', 'hmget', 'keys', 'lrange', 'mget', 'pttl', 'set'],
-  ...['setnx', 'smembers', 'srem', 'type', 'zadd', 'zcard', 'zrange', 'zrangebyscore', 'zrem'],
-  ...['zremrangebyscore', 'zscore'],
+  ...['setnx', 'smembers', 'srem', 'time', 'type', 'zadd', 'zcard', 'zrange', 'zrangebyscore'],
+  ...['zrem', 'zremrangebyscore', 'zscore'],
 ] as const;
 
 export class Connection extends EventEmitter {

@@ -55,6 +55,7 @@ export class Host {
         await this.#call(owner, 'list');
         return [...this.containers.values()].map(({ listed }) => listed);
       },
+      ping: () => this.#call(owner, 'ping'),
     };
   }
 

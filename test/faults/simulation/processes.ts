@@ -8,6 +8,7 @@ import { createSweeper } from '../../../services/api/sweeper.ts';
 import { Attempts } from '../../../services/worker/attempts.ts';
 import { createConsumer } from '../../../services/worker/consumer.ts';
 import { LiveOutputs } from '../../../services/worker/live.ts';
+import { EngineWatch, guarded } from '../../../services/worker/pool/engine-watch.ts';
 import { createGate } from '../../../services/worker/pool/gate.ts';
 import { Groups } from '../../../services/worker/pool/groups.ts';
 import { Pool } from '../../../services/worker/pool/pool.ts';
@@ -20,6 +21,7 @@ import { createLifecycle, type Lifecycle } from '../../../shared/lifecycle.ts';
 import { createLog } from '../../../shared/log.ts';
 import type { NewJob } from '../../../shared/queue/admit.ts';
 import { createEntrance } from '../../../shared/queue/entrance.ts';
+import { readSharedClock } from '../../../shared/queue/shared-clock.ts';
 import { livingWorkers } from '../../../shared/queue/workers.ts';
 import { aSpec } from '../../worker/spec.ts';
 import { Connection, type Server } from './connection.ts';
@@ -47,13 +49,20 @@ export async function startWorker(
   const subscriber = new Connection(server, mortal);
   lifecycle.own('redis', redis, () => redis.disconnect());
   lifecycle.own('subscriber', subscriber, () => subscriber.disconnect());
+  const clock = await readSharedClock(redis.asRedis());
   const { uids, taken } = countedUids();
-  const engine = host.engineOf(mortal, INSTALLATION);
+  const bare = host.engineOf(mortal, INSTALLATION);
+  const watch = new EngineWatch({ engine: bare, log });
+  watch.start();
+  lifecycle.own('engine watch', watch, () => watch.stop());
+  const engine = guarded(bare, watch);
   const gate = createGate(2);
-  let pause: (isFailing: boolean) => void = () => {};
+  let pause: (areUnwelcome: boolean) => void = () => {};
   const stock = new Pool({
     engine,
+    watch,
     gate,
+    clock,
     remover: createRemover({ engine, gate, uids, log }),
     uids,
     target: 1,
@@ -62,11 +71,12 @@ export async function startWorker(
     maxAgeMs: 600_000,
     maxLifeMs: 600_000,
     log,
-    onEngineState: (isFailing) => pause(isFailing),
+    onJobsUnwelcome: (areUnwelcome) => pause(areUnwelcome),
   });
   const sweep = createSweep({
     engine,
     gate,
+    clock,
     worker: name,
     installation: INSTALLATION,
     owns: (nonce) => stock.owns(nonce),
@@ -82,6 +92,7 @@ export async function startWorker(
   const live = new LiveOutputs({ redis: redis.asRedis(), log });
   const attempts = new Attempts({
     redis: redis.asRedis(),
+    clock,
     worker: name,
     streamBytes: 1000,
     leases: pool,
@@ -94,6 +105,7 @@ export async function startWorker(
   });
   const presence = createPresence({
     redis: redis.asRedis(),
+    clock,
     subscriber: subscriber.asRedis(),
     worker: name,
     account: () => ({
@@ -105,6 +117,7 @@ export async function startWorker(
       creating: 0,
       engineFailing: false,
       isSilent: false,
+      quarantined: 0,
       images: {},
     }),
     runningIds: () => attempts.runningIds(),
@@ -117,6 +130,7 @@ export async function startWorker(
   pool.start();
   const consumer = createConsumer({
     redis: redis.asRedis(),
+    clock,
     slots,
     reservedSlots: 0,
     drainMs: DRAIN_MS,

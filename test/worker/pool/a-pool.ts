@@ -1,6 +1,7 @@
 /** A pool over the engine in memory, with everything else as the worker builds it. */
 import { createGate } from '../../../services/worker/pool/gate.ts';
-import { Pool, type PoolOptions } from '../../../services/worker/pool/pool.ts';
+import { Pool } from '../../../services/worker/pool/pool.ts';
+import type { PoolOptions } from '../../../services/worker/pool/pool-options.ts';
 import { createRemover } from '../../../services/worker/pool/remover.ts';
 import { createUids } from '../../../services/worker/pool/uids.ts';
 import { createLog } from '../../../shared/log.ts';
@@ -16,7 +17,9 @@ export function aPool(over: Partial<PoolOptions> = {}, atOnce = 8) {
   const remover = createRemover({ engine, gate, uids, log });
   const pool = new Pool({
     engine,
+    watch: { isSilent: () => false, onChange: () => {} },
     gate,
+    clock: { nowMs: Date.now },
     remover,
     uids,
     target: 2,

@@ -13,6 +13,7 @@ import {
   SandboxUnavailableError,
   type Shape,
 } from '../../../services/worker/sandbox/sandbox.ts';
+import { steadyNowMs } from '../../../shared/steady-clock.ts';
 import { framesOf, hello } from '../protocol/frames.ts';
 
 export const SHAPE: Shape = {
@@ -41,10 +42,14 @@ export class MemoryEngine implements SandboxEngine {
   /** Creations that a test has to end; unless `isManual` they end by themselves. */
   readonly pending: Creation[] = [];
   isManual = false;
+  isSilent = false;
   /** Thrown by the next creations, in turn. */
   readonly creationFailures: Error[] = [];
   /** Thrown by the next removals, in turn. */
   readonly removalFailures: Error[] = [];
+  /** Removals that do not end before `letGo`. */
+  hangs: (nonce: string) => boolean = () => false;
+  readonly #hung: (() => void)[] = [];
   /** Whether sandboxes can be put under other limits. */
   canChange = false;
   /** Thrown by the next changes of limits, in turn. */
@@ -57,6 +62,10 @@ export class MemoryEngine implements SandboxEngine {
   readonly #lateResets: (() => void)[] = [];
   listed: ListedSandbox[] = [];
   #atOnce = 0;
+
+  async ping(): Promise<void> {
+    if (this.isSilent) throw new Error('no answer');
+  }
 
   async create(order: Order): Promise<Sandbox> {
     this.orders.push(order);
@@ -99,6 +108,7 @@ export class MemoryEngine implements SandboxEngine {
   remove(nonce: string): Promise<void> {
     return this.#counted(async () => {
       await Promise.resolve();
+      if (this.hangs(nonce)) await new Promise<void>((resolve) => this.#hung.push(resolve));
       const failure = this.removalFailures.shift();
       if (failure !== undefined) throw failure;
       this.existing.delete(nonce);
@@ -118,6 +128,11 @@ export class MemoryEngine implements SandboxEngine {
     } finally {
       this.#atOnce--;
     }
+  }
+
+  letGo(): void {
+    this.hangs = () => false;
+    for (const goOn of this.#hung.splice(0)) goOn();
   }
 
   endResets(): void {
@@ -154,7 +169,7 @@ export class MemoryEngine implements SandboxEngine {
       uid,
       shape,
       imageDigest: 'sha256:0',
-      createdAtMs: Date.now(),
+      createdAtMs: steadyNowMs(),
       session,
       closed,
       diedOfMemory: async () => false,

@@ -131,12 +131,12 @@ describe('the upkeep of the stock', () => {
     await vi.advanceTimersByTimeAsync(100);
     const old = engine.orders.map(({ nonce }) => nonce);
     expect(old).toHaveLength(2);
-    vi.setSystemTime(Date.now() + 25_000);
+    await vi.advanceTimersByTimeAsync(23_000);
     const leased = await pool.lease(SHAPE);
     expect(old).not.toContain(leased.nonce);
-    await vi.advanceTimersByTimeAsync(6_000);
+    await vi.advanceTimersByTimeAsync(4_000);
     expect(engine.removed.toSorted()).toEqual(old.toSorted());
-    expect(pool.figures().ready).toBe(2);
+    expect(pool.figures().ready).toBeGreaterThanOrEqual(2);
     const stopped = pool.stop();
     await vi.advanceTimersByTimeAsync(1_000);
     await stopped;

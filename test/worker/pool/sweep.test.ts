@@ -32,6 +32,7 @@ async function sweepOf(
   const sweep = createSweep({
     engine,
     gate: createGate(2),
+    clock: { nowMs: Date.now },
     worker: ME,
     installation: HERE,
     owns: (nonce) => nonce.startsWith('owned'),
@@ -140,6 +141,7 @@ describe('a sweep whose Redis is away', () => {
     const sweep = createSweep({
       engine,
       gate: createGate(2),
+      clock: { nowMs: Date.now },
       worker: ME,
       installation: HERE,
       owns: () => false,

@@ -83,7 +83,7 @@ describe('an image of the catalogue', () => {
   it('gets the guest on top of its own layers, under a tag that is the digest of both', async () => {
     const store = storeOf(catalogueOf('good'));
     await store.prepare();
-    const image = store.imageOf('good');
+    const image = await store.imageOf('good');
     expect(image.tag).toMatch(/^cofferdam\/good:[0-9a-f]{16}$/);
     expect(image.digest).toBe(
       await docker('image', 'inspect', '--format', '{{.Id}}', `${REPOSITORY}:good`),
@@ -107,8 +107,8 @@ describe('an image of the catalogue', () => {
     async (name, [, reason]) => {
       const store = storeOf(catalogueOf(name));
       await store.prepare();
-      expect(() => store.imageOf(name)).toThrow(ImageUnusableError);
-      expect(() => store.imageOf(name)).toThrow(reason);
+      await expect(store.imageOf(name)).rejects.toThrow(ImageUnusableError);
+      await expect(store.imageOf(name)).rejects.toThrow(reason);
       expect(await derived(name)).toBe('');
     },
   );
@@ -116,18 +116,47 @@ describe('an image of the catalogue', () => {
   it('that the engine does not have is not used, and its owner is told what makes it', async () => {
     const store = storeOf(catalogueOf('missing'));
     await store.prepare();
-    expect(() => store.imageOf('missing')).toThrow(/is not on this engine; scripts\/setup/);
+    await expect(store.imageOf('missing')).rejects.toThrow(/is not on this engine; scripts\/setup/);
+  });
+
+  it('that comes after the start can be used then, and one that was mended too', async () => {
+    const store = storeOf(catalogueOf('mended', 'later'));
+    await docker('tag', `${REPOSITORY}:volume`, `${REPOSITORY}:mended`);
+    await store.prepare();
+    await expect(store.imageOf('later')).rejects.toThrow(ImageUnusableError);
+    const bad = store.prepared.get('mended');
+    await expect(store.imageOf('mended')).rejects.toBe(bad); // not judged anew while it is the same
+    for (const name of ['later', 'mended']) {
+      await docker('tag', `${REPOSITORY}:good`, `${REPOSITORY}:${name}`);
+    }
+    expect((await store.imageOf('later')).tag).toMatch(/^cofferdam\/later:/);
+    expect((await store.imageOf('mended')).tag).toMatch(/^cofferdam\/mended:/);
+    for (const name of ['later', 'mended']) {
+      await docker('image', 'rm', (await store.imageOf(name)).tag);
+    }
+  });
+
+  it('that was removed since it was prepared is prepared again, once for all who want it', async () => {
+    const store = storeOf(catalogueOf('good'));
+    await store.prepare();
+    const { tag } = await store.imageOf('good');
+    await docker('image', 'rm', '--force', tag);
+    store.onGone('good');
+    const again = await Promise.all([store.imageOf('good'), store.imageOf('good')]);
+    expect(again.map((image) => image.tag)).toEqual([tag, tag]);
+    expect(await derived('good')).not.toBe('');
   });
 
   it('that is bad leaves the good ones usable', async () => {
     const store = storeOf(catalogueOf('volume', 'good'));
     await store.prepare();
-    expect(store.imageOf('good').tag).toMatch(/^cofferdam\/good:/);
+    expect((await store.imageOf('good')).tag).toMatch(/^cofferdam\/good:/);
     expect(store.prepared.get('volume')).toBeInstanceOf(ImageUnusableError);
   });
 
-  it('that is in no catalogue does not exist', () => {
-    expect(() => storeOf(new Map()).imageOf('base')).toThrow('no image base in the catalogue');
+  it('that is in no catalogue does not exist', async () => {
+    const store = storeOf(new Map());
+    await expect(store.imageOf('base')).rejects.toThrow('no image base in the catalogue');
   });
 
   it('leaves no container behind, whether it was good or bad', async () => {
