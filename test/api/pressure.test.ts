@@ -129,15 +129,15 @@ describe('a look that fails', () => {
     await redis.set('large', Buffer.alloc(40 * MIB));
     await refuses(pressure);
     await redis.del('large');
-    const { info } = redis;
+    const { pipeline } = redis;
     let failures = 0;
-    redis.info = () => {
+    redis.pipeline = () => {
       failures++;
-      return Promise.reject(new Error('away'));
+      throw new Error('away');
     };
     await eventually('two failed looks', () => failures >= 2);
     expect(refusalOf(pressure)).toMatchObject({ code: 'OVERLOADED' });
-    redis.info = info;
+    redis.pipeline = pipeline;
     await letsGo(pressure);
   });
 });
