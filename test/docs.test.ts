@@ -126,12 +126,42 @@ describe('docs/security.md', () => {
   });
 });
 
+describe('docs/guarantees.md', () => {
+  const textOf = (file: string): string =>
+    existsSync(path.join(DOCS, '..', file))
+      ? readFileSync(path.join(DOCS, '..', file), 'utf8')
+      : `there is no ${file}`;
+
+  it('names a test for each promise, and every test that it names exists', () => {
+    const rows = tableOf('guarantees.md', 'promise', 'test', 'title');
+    const promised = [...read('guarantees.md').matchAll(/^\*\*(G\d+) /gm)].map(([, id]) => id);
+    expect(promised.length).toBeGreaterThan(10);
+    expect(new Set(rows.map(([id]) => id))).toEqual(new Set(promised));
+    const missing = rows.filter(([, file = '', title = '']) => !textOf(file).includes(title));
+    expect(missing).toEqual([]);
+  });
+
+  it('names for each row of the fault matrix the files that have a test of that id', () => {
+    const rows = tableOf('guarantees.md', 'row', 'what happens', 'test');
+    expect(rows.length).toBeGreaterThan(20);
+    const missing = rows.flatMap(([id = '', , files = '']) =>
+      files
+        .split(' ')
+        .map((file) => file.replaceAll('`', ''))
+        .filter((file) => !textOf(file).includes(`${id}: `))
+        .map((file) => `${id} in ${file}`),
+    );
+    expect(missing).toEqual([]);
+  });
+});
+
 describe('every page', () => {
   const pages = [
     'errors.md',
     'configuration.md',
     'metrics.md',
     'architecture.md',
+    'guarantees.md',
     'security.md',
     'hardening.md',
   ];
