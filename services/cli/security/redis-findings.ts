@@ -1,5 +1,6 @@
 /** Redis as what everything is entrusted to: its version, who we are to it, what we may do there, and how we get there. */
 import type { Redis } from 'ioredis';
+import { parseRedisUrl, type RedisPlace } from '../../../shared/config/redis-url.ts';
 import { type Finding, fault, ok, warning } from '../finding.ts';
 import { versionFindings } from './engine-findings.ts';
 
@@ -10,7 +11,7 @@ const FORBIDDEN = [
   ['ACL', 'LIST'],
 ] as const;
 
-const LOOPBACK = new Set(['127.0.0.1', 'localhost', '[::1]', '::1']);
+const LOOPBACK = new Set(['127.0.0.1', 'localhost', '::1']);
 
 export async function redisSecurityFindings(redis: Redis, url: string): Promise<Finding[]> {
   const version = (await redis.info('server')).match(/^redis_version:(.*)$/m)?.[1]?.trim() ?? '';
@@ -22,14 +23,29 @@ export async function redisSecurityFindings(redis: Redis, url: string): Promise<
   ];
 }
 
-function wayFinding(url: string): Finding {
-  const { protocol, hostname } = new URL(url);
-  if (protocol === 'rediss:') return ok('redis way', 'TLS');
-  return LOOPBACK.has(hostname)
+const hostsOf = (place: RedisPlace): readonly string[] => {
+  switch (place.kind) {
+    case 'single':
+      return [place.node.host];
+    case 'sentinel':
+      return place.sentinels.map(({ host }) => host);
+    case 'cluster':
+      return place.nodes.map(({ host }) => host);
+    default:
+      return place satisfies never;
+  }
+};
+
+/** How what is said to Redis gets there. */
+export function wayFinding(url: string): Finding {
+  const place = parseRedisUrl(url);
+  if (place.isTls) return ok('redis way', 'TLS');
+  const away = hostsOf(place).filter((host) => !LOOPBACK.has(host));
+  return away.length === 0
     ? ok('redis way', 'the loopback')
     : warning(
         'redis way',
-        `not encrypted to ${hostname}`,
+        `not encrypted to ${away.join(', ')}`,
         'rediss://, or a network of its own; see docs/hardening.md',
       );
 }

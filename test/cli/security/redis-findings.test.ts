@@ -1,6 +1,9 @@
 import { Redis } from 'ioredis';
 import { afterEach, describe, expect, it } from 'vitest';
-import { redisSecurityFindings } from '../../../services/cli/security/redis-findings.ts';
+import {
+  redisSecurityFindings,
+  wayFinding,
+} from '../../../services/cli/security/redis-findings.ts';
 import { startRedisWithUsers } from '../../e2e/redis-users.ts';
 import { startOperatorsRedis } from '../../helpers/redis.ts';
 
@@ -36,5 +39,21 @@ describe('a Redis', () => {
         'redis rights': 'ok no command of administration',
       });
     }
+  });
+});
+
+describe('the way to it', () => {
+  it.each([
+    ['redis://127.0.0.1:6379', 'ok'],
+    ['redis://[::1]', 'ok'],
+    ['rediss://redis.internal', 'ok'],
+    ['rediss+cluster://a:1,b:2', 'ok'],
+    ['redis://redis.internal', 'warning'],
+    ['redis+sentinel://127.0.0.1,10.0.0.2/main', 'warning'],
+    ['redis+cluster://user:secret@a:1,b:2', 'warning'],
+  ])('%s is %s, and no password is shown', (url, state) => {
+    const finding = wayFinding(url);
+    expect(finding.state).toBe(state);
+    expect(JSON.stringify(finding)).not.toContain('secret');
   });
 });
