@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { JobLine } from '../../services/api/batch-job.ts';
+import { CHUNK_JOBS } from '../../services/api/batch-upload.ts';
 import type { Pressure } from '../../services/api/pressure.ts';
 import { batchAccepted } from '../../shared/contract/batch.ts';
 import { AppError } from '../../shared/errors.ts';
@@ -141,9 +142,12 @@ describe('an upload that breaks off', () => {
   });
 
   it('loses none of the chunk that was on its way when a line was refused', async () => {
-    const lines = linesOf([...commands(500), {}]);
+    const lines = linesOf([...commands(CHUNK_JOBS), {}]);
     await refusalOf(parts.upload(lines, KEY));
-    await eventually('the first chunk', async () => (await redis.zcard(keys.open())) === 500);
+    await eventually(
+      'the first chunk',
+      async () => (await redis.zcard(keys.open())) === CHUNK_JOBS,
+    );
   });
 });
 
@@ -229,11 +233,13 @@ describe('a job that is refused', () => {
   });
 
   it('for want of room ends the upload, also where refused jobs are left out', async () => {
-    await withParts({ maxTenantOpenJobs: 700 });
-    const refusal = await refusalOf(parts.upload(linesOf(commands(800)), { ...SKIP, ...KEY }));
+    await withParts({ maxTenantOpenJobs: CHUNK_JOBS + 1 });
+    const refusal = await refusalOf(
+      parts.upload(linesOf(commands(2 * CHUNK_JOBS)), { ...SKIP, ...KEY }),
+    );
     expect(refusal).toMatchObject({ code: 'TOO_MANY_OPEN_JOBS', batch: (await batchIds())[0] });
     expect(refusal.retryAfterSeconds).toBeGreaterThan(0);
-    expect(await redis.hget(keys.tenantsOpen(), 'default')).toBe('500');
+    expect(await redis.hget(keys.tenantsOpen(), 'default')).toBe(String(CHUNK_JOBS));
     await withParts({ maxOpenJobs: 0 });
     expect(await refusalOf(parts.upload(linesOf(commands(1))))).toMatchObject({
       code: 'QUEUE_FULL',
