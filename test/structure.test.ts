@@ -116,6 +116,7 @@ describe('the layers', () => {
   const STAGES: Readonly<Record<string, readonly RegExp[]>> = {
     worker: [
       /^main\.ts$/,
+      /^watchdog\.ts$/,
       /^consumer\.ts$|^presence\.ts$|^slots\.ts$/,
       /^attempts\.ts$/,
       /^settle\.ts$|^permit\.ts$|^hand-back\.ts$/,
@@ -141,13 +142,13 @@ describe('the layers', () => {
       /^permission\.ts$/,
       /^approvals\//,
       /^callbacks\//,
-      /^results\.ts$|^blobs\.ts$|^canceller\.ts$|^pressure\.ts$/,
+      /^results\.ts$|^blobs\.ts$|^canceller\.ts$|^pressure\.ts$|^departure\.ts$/,
       /^policy\//,
       /^audit\.ts$/,
       /^audit-\w+\.ts$/,
       /^api-keys\.ts$|^tenants\.ts$/,
       /^auth\.ts$|^config\.ts$|^api-parts\.ts$|^http-error\.ts$|^sse\.ts$|^ndjson\.ts$/,
-      /^json-depth\.ts$|^key-watch\.ts$/,
+      /^json-depth\.ts$|^key-watch\.ts$|^held-requests\.ts$|^http-limits\.ts$|^plain-requests\.ts$/,
     ],
   };
   /** What a deeper stage may know of a shallower one, and why. */

@@ -25,7 +25,7 @@ import type { Canceller } from './canceller.ts';
 import type { Permission } from './permission.ts';
 import type { Pressure } from './pressure.ts';
 
-const CHUNK_JOBS = 500;
+const CHUNK_JOBS = 200;
 const CHUNK_BYTES = 1024 * 1024;
 const CHUNK_WITHIN_MS = 250;
 

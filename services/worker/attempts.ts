@@ -8,9 +8,9 @@ import type { Outcome } from '../../shared/contract/result.ts';
 import type { JobSpec } from '../../shared/contract/spec.ts';
 import type { Log } from '../../shared/log.ts';
 import { milestone } from '../../shared/milestones.ts';
-import { type Begun, beginJob, handBackJob } from '../../shared/queue/begin.ts';
+import { type Begun, beginJob, type Held, handBackJob } from '../../shared/queue/begin.ts';
 import { keepsOrder } from '../../shared/queue/connection.ts';
-import type { Entrance } from '../../shared/queue/entrance.ts';
+import { type Entrance, leaveToSweep } from '../../shared/queue/entrance.ts';
 import { type JobRecord, readRecord } from '../../shared/queue/job-record.ts';
 import { MAX_STARTS } from '../../shared/queue/options.ts';
 import type { Settled, SettledAs } from '../../shared/queue/settle.ts';
@@ -80,9 +80,9 @@ export class Attempts {
   }
 
   /** One start of a job, unless it is not wanted any more. */
-  async attempt(id: string): Promise<Next> {
+  async attempt(id: string, held: Held): Promise<Next> {
     const { redis, worker, clock } = this.#options;
-    const begun = await beginJob(redis, { id, nowMs: clock.nowMs(), worker });
+    const begun = await beginJob(redis, { id, nowMs: clock.nowMs(), worker, held });
     switch (begun.kind) {
       case 'not_wanted':
       case 'parked':
@@ -103,7 +103,8 @@ export class Attempts {
   /** The queue will not bring this job again: its workers died under it too often. */
   async abandon(id: string): Promise<void> {
     const record = await readRecord(this.#options.redis, id);
-    // One that is queued was handed back: the sweep brings it into the queue again.
+    // Handed back, or Redis refused its start and no more: nothing has run.
+    if (record?.state === 'queued') await leaveToSweep(this.#options.redis, id);
     if (record?.state !== 'running') return;
     await this.#giveUp(id, record, { kind: 'lost', cause: 'worker_lost' });
   }

@@ -11,12 +11,13 @@ import { readBlob } from '../../shared/queue/blobs.ts';
 import { requireUsableRedis } from '../../shared/queue/check.ts';
 import { connectRedis, type RedisAddress } from '../../shared/queue/connection.ts';
 import { createEntrance, type Entrance } from '../../shared/queue/entrance.ts';
+import { countWaiting } from '../../shared/queue/queue-age.ts';
 import { readSharedClock, type SharedClock } from '../../shared/queue/shared-clock.ts';
 import { livingWorkers, readInstallation } from '../../shared/queue/workers.ts';
 import { Attempts } from './attempts.ts';
 import { type BlobCache, createBlobCache } from './blob-cache.ts';
 import { type WorkerConfig, workerConfig } from './config.ts';
-import { type Consumer, createConsumer } from './consumer.ts';
+import { createConsumer } from './consumer.ts';
 import { createGenuineCheck } from './genuine.ts';
 import { LiveOutputs } from './live.ts';
 import { createWorkerMetrics, type WorkerMetrics } from './metrics.ts';
@@ -32,6 +33,7 @@ import { createDockerEngine } from './sandbox/docker-engine.ts';
 import { dockerImages } from './sandbox/docker-images.ts';
 import { createImageStore, type ImageStore } from './sandbox/image-store.ts';
 import type { SandboxEngine } from './sandbox/sandbox.ts';
+import { Watchdog } from './watchdog.ts';
 
 /** Past about twice the cores the engine makes and removes no more in a second, and each job waits longer. */
 const ENGINE_CALLS_PER_CORE = 2;
@@ -68,7 +70,8 @@ export async function startWorker(parts: WorkerParts): Promise<void> {
 
   const { engine, images } = await openEngine(self, settings);
   const count = createWorkerMetrics(parts.metrics);
-  let onJobsUnwelcome: Consumer['pause'] = () => {};
+  let onJobsUnwelcome: Watchdog['pause'] = () => {};
+  let isSilent: Watchdog['isSilent'] = () => false;
   const watch = openWatch(self, { engine, lifecycle });
   const { pool, sweep } = await createPool(self, {
     engine: guarded(engine, watch),
@@ -96,7 +99,7 @@ export async function startWorker(parts: WorkerParts): Promise<void> {
   const presence = createPresence({
     ...self,
     subscriber,
-    account: () => accountOf(worker, { slots: config.slots, pool: pool.figures(), images }),
+    account: () => accountOf(self, { pool: pool.figures(), isSilent: isSilent(), images }),
     runningIds: () => attempts.runningIds(),
     cancel: ({ id, by }) => attempts.end(id, { kind: 'cancelled', by }),
     follow: (id) => live.follow(id),
@@ -104,11 +107,11 @@ export async function startWorker(parts: WorkerParts): Promise<void> {
   lifecycle.own('presence', presence, () => presence.stop());
   await presence.start();
   pool.start();
-  const consumer = createConsumer({ ...config, redis, clock, attempts, log });
-  lifecycle.own('consumer', consumer, () => consumer.stop());
-  onJobsUnwelcome = consumer.pause;
   sweep.start();
   lifecycle.own('sweep', sweep, () => sweep.stop());
+  const consumer = openConsumer(self, { lifecycle, attempts, count });
+  isSilent = consumer.isSilent;
+  onJobsUnwelcome = consumer.pause;
   log.info({ slots: config.slots, images: [...images.prepared.keys()] }, 'worker started');
 }
 
@@ -133,6 +136,25 @@ function openWatch(
   const watch = new EngineWatch({ engine, log });
   watch.start();
   return lifecycle.own('engine watch', watch, () => watch.stop());
+}
+
+function openConsumer(
+  { redis, clock, config, log }: Identity,
+  {
+    attempts,
+    count,
+    lifecycle,
+  }: { attempts: Attempts; count: WorkerMetrics; lifecycle: Lifecycle },
+): Watchdog {
+  const consumer = new Watchdog({
+    open: () => createConsumer({ ...config, redis, clock, attempts, log }),
+    countWaiting: () => countWaiting(redis),
+    onRenewed: count.renewed,
+    abandon: lifecycle.abandon,
+    log,
+  });
+  // The last part of a worker, and so the first that stops: nothing new is taken, whatever the rest takes to stop.
+  return lifecycle.own('consumer', consumer, () => consumer.stop());
 }
 
 const openBlobs = (

@@ -17,8 +17,8 @@ const CANCEL_POLL_MS = 2_000;
 
 /** What a worker says of itself. */
 export const accountOf = (
-  id: string,
-  { slots, pool, images }: { slots: number; pool: PoolFigures; images: ImageStore },
+  { worker: id, config: { slots } }: { worker: string; config: { slots: number } },
+  { pool, isSilent, images }: { pool: PoolFigures; isSilent: boolean; images: ImageStore },
 ): WorkerAccount => ({
   id,
   host: os.hostname(),
@@ -28,6 +28,7 @@ export const accountOf = (
   creating: pool.creating,
   engineFailing: pool.engineFailing,
   quarantined: pool.quarantined,
+  isSilent,
   images: Object.fromEntries(
     [...images.prepared].map(([name, image]) => [
       name,

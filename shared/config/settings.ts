@@ -74,6 +74,11 @@ export const SETTINGS = {
     integer(0, 600_000),
     'What running jobs are given to end when the process is told to stop.',
   ),
+  COFFERDAM_STOP_NOTICE_MS: setting(
+    '0',
+    integer(0, 120_000),
+    'How long the API still answers, with /readyz at 503, once it is told to stop: what a load balancer takes to notice.',
+  ),
   COFFERDAM_STREAM_BYTES: setting(
     String(256 * MIB),
     integer(MIB, 1024 * 1024 * MIB),
@@ -124,6 +129,7 @@ export interface Settings {
   readonly reservedSlots: number;
   readonly maxOpenJobs: number;
   readonly maxTenantOpenJobs: number;
+  readonly maxTenantRequests: number;
   readonly maxRedisBytes: number;
   readonly maxQueueAgeMs: number;
   readonly engine: string;
@@ -132,6 +138,7 @@ export interface Settings {
   readonly poolMaxReady: number | undefined;
   readonly poolMaxAgeMs: number;
   readonly drainMs: number;
+  readonly stopNoticeMs: number;
   readonly streamBytes: number;
   readonly blobs: BlobSettings;
   readonly trust: TrustSettings;
@@ -210,6 +217,7 @@ const settingsOf = (is: Parsed, limits: Settings['limits']): Settings =>
     reservedSlots: is.COFFERDAM_RESERVED_SLOTS,
     maxOpenJobs: is.COFFERDAM_MAX_OPEN_JOBS,
     maxTenantOpenJobs: is.COFFERDAM_MAX_TENANT_OPEN_JOBS,
+    maxTenantRequests: is.COFFERDAM_MAX_TENANT_REQUESTS,
     maxRedisBytes: is.COFFERDAM_MAX_REDIS_BYTES,
     maxQueueAgeMs: is.COFFERDAM_MAX_QUEUE_AGE_MS,
     engine: is.COFFERDAM_ENGINE,
@@ -218,6 +226,7 @@ const settingsOf = (is: Parsed, limits: Settings['limits']): Settings =>
     poolMaxReady: is.COFFERDAM_POOL_MAX_READY,
     poolMaxAgeMs: is.COFFERDAM_POOL_MAX_AGE_MS,
     drainMs: is.COFFERDAM_DRAIN_MS,
+    stopNoticeMs: is.COFFERDAM_STOP_NOTICE_MS,
     streamBytes: is.COFFERDAM_STREAM_BYTES,
     blobs: Object.freeze(blobSettings(is)),
     trust: Object.freeze(trustSettings(is)),

@@ -72,10 +72,13 @@ const CONNECTION_ERRORS =
 const STORE_REPLIES =
   /(^|-)(OOM|MISCONF|READONLY|LOADING|CLUSTERDOWN|MASTERDOWN|NOREPLICAS|BUSY|TRYAGAIN|EXECABORT) /;
 
+/** Whether Redis answered that it does not take this now: its memory or its disk is full, or it is no primary. */
+export const isRefusal = (error: unknown): boolean =>
+  error instanceof Error && STORE_REPLIES.test(error.message);
+
 /** Whether an error means that Redis is away or refuses its work, rather than that we made a mistake. */
 export const isStoreFailure = (error: unknown): boolean =>
-  error instanceof Error &&
-  (CONNECTION_ERRORS.test(error.message) || STORE_REPLIES.test(error.message));
+  isRefusal(error) || (error instanceof Error && CONNECTION_ERRORS.test(error.message));
 
 /** A connection that is being made; commands on a patient one wait for it. */
 export function connectRedis(address: RedisAddress, kind: ConnectionKind, log: Log): Redis {

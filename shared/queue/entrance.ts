@@ -16,6 +16,10 @@ const UNMARK_MS = 500;
 /** Jobs whose mark is older are taken for forgotten; longer than the pause above, by far. */
 export const UNQUEUED_AFTER_MS = 4 * UNMARK_MS;
 
+/** A queued job that fell out of the queue: the sweep puts it in again. */
+export const leaveToSweep = (redis: Redis, id: string): Promise<unknown> =>
+  redis.zadd(keys.unqueued(), 'NX', Date.now(), id);
+
 export interface Entrance {
   /** Puts jobs into the queue; doing it again changes nothing. */
   add(entries: readonly Entry[]): Promise<void>;

@@ -48,7 +48,7 @@ async function foundBy(url: string, env: Record<string, string> = {}): Promise<s
   });
   // It ends with 1 where anything is wrong, of the engine too: what it says of Redis is asked for.
   const { stdout } = await run.catch((error: { stdout: string }) => error);
-  return stdout.split('\n').find((line) => /\bredis\b/.test(line)) ?? stdout;
+  return stdout.split('\n').find((line) => /^\S+ +redis /.test(line)) ?? stdout;
 }
 
 const login = `${NAME}:${encodeURIComponent(PASSWORD)}`;

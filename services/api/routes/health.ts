@@ -4,6 +4,7 @@ import { z } from 'zod';
 import type { Metrics } from '../../../shared/metrics.ts';
 import { checkRedis, type RedisCheck } from '../../../shared/queue/check.ts';
 import { readWorkers, type WorkerAccount } from '../../../shared/queue/workers.ts';
+import type { Departure } from '../departure.ts';
 import type { Server } from './server-types.ts';
 
 const readiness = z.strictObject({
@@ -15,19 +16,21 @@ const readiness = z.strictObject({
   problems: z.array(z.string()),
 });
 
-export function healthRoutes(
-  server: Server,
-  parts: {
-    redis: Redis;
-    /** As it was at the start. */
-    check: RedisCheck;
-    metrics: Metrics;
-    /** Why the policy in force is not the newest that was written. */
-    policyProblems?: () => readonly string[];
-  },
-): void {
-  const { redis, metrics } = parts;
-  let last = parts.check;
+type Readiness = z.output<typeof readiness>;
+
+export interface HealthParts {
+  readonly redis: Redis;
+  /** As it was at the start. */
+  readonly check: RedisCheck;
+  readonly metrics: Metrics;
+  readonly departure: Departure;
+  /** Why the policy in force is not the newest that was written. */
+  readonly policyProblems?: () => readonly string[];
+}
+
+export function healthRoutes(server: Server, parts: HealthParts): void {
+  const { metrics } = parts;
+  const readinessNow = createReadiness(parts);
   const config = { isPublic: true };
 
   server.get(
@@ -47,17 +50,8 @@ export function healthRoutes(
       },
     },
     async (_request, reply) => {
-      try {
-        // Anew each time: a failover or an operator may have put another Redis in its place.
-        const [check, workers] = await Promise.all([checkRedis(redis), readWorkers(redis)]);
-        last = check;
-        if (check.refusal !== undefined) {
-          return reply.status(503).send(unready(check, `Redis refuses writes: ${check.refusal}`));
-        }
-        return readyWith(check, workers, parts.policyProblems?.() ?? []);
-      } catch {
-        return reply.status(503).send(unready(last, 'Redis does not answer'));
-      }
+      const now = await readinessNow();
+      return reply.status(now.status === 'unready' ? 503 : 200).send(now);
     },
   );
 
@@ -68,29 +62,35 @@ export function healthRoutes(
   );
 }
 
-type Readiness = z.output<typeof readiness>;
-
-const unready = ({ durability }: RedisCheck, problem: string): Readiness => ({
-  status: 'unready',
-  durability,
-  workers: 0,
-  problems: [problem],
-});
-
-function readyWith(
-  { durability, faults }: RedisCheck,
-  workers: readonly WorkerAccount[],
-  policyProblems: readonly string[],
-): Readiness {
-  const failing = workers.filter(({ engineFailing }) => engineFailing);
-  const unable = workers.filter(({ quarantined }) => quarantined > 0);
-  const problems = [
-    ...(workers.length === 0 ? ['no worker is alive'] : []),
-    ...failing.map(({ id }) => `the engine of worker ${id} fails`),
-    ...unable.map(({ id, quarantined }) => `worker ${id} cannot remove ${quarantined} sandboxes`),
-    ...faults,
-    ...policyProblems,
-  ];
-  const status = problems.length === 0 ? 'ready' : 'degraded';
-  return { status, durability, workers: workers.length, problems };
+function createReadiness(parts: HealthParts): () => Promise<Readiness> {
+  const { redis, departure, policyProblems } = parts;
+  let { durability } = parts.check;
+  const unready = (problem: string): Readiness => ({
+    status: 'unready',
+    durability,
+    workers: 0,
+    problems: [problem],
+  });
+  return async () => {
+    if (departure.isLeaving) return unready('this process is stopping');
+    try {
+      // Anew each time: a failover or an operator may have put another Redis in its place.
+      const [check, workers] = await Promise.all([checkRedis(redis), readWorkers(redis)]);
+      durability = check.durability;
+      if (check.refusal !== undefined) return unready(`Redis refuses writes: ${check.refusal}`);
+      const problems = workers.flatMap(problemsOf);
+      if (workers.length === 0) problems.unshift('no worker is alive');
+      problems.push(...check.faults, ...(policyProblems?.() ?? []));
+      const status = problems.length === 0 ? 'ready' : 'degraded';
+      return { status, durability, workers: workers.length, problems };
+    } catch {
+      return unready('Redis does not answer');
+    }
+  };
 }
+
+const problemsOf = ({ id, engineFailing, quarantined, isSilent }: WorkerAccount): string[] => [
+  ...(engineFailing ? [`the engine of worker ${id} fails`] : []),
+  ...(quarantined > 0 ? [`worker ${id} cannot remove ${quarantined} sandboxes`] : []),
+  ...(isSilent ? [`worker ${id} takes no jobs, though there are some`] : []),
+];

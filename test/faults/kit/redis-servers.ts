@@ -48,15 +48,13 @@ export interface RedisServer {
   thaw(): void;
   /** One command over a connection of its own. */
   call(command: string, ...args: (string | number)[]): Promise<unknown>;
-  /** Ends it and removes its folder. */
+  /** Ends it, and removes its folder unless that was given. */
   stop(): Promise<void>;
 }
 
 export interface RedisPlace {
-  /** A folder that is there already and outlives the server: a small file system, say. */
+  /** A folder that is there already and outlives the server, as a small file system. */
   readonly folder?: string;
-  /** Started through it, as `faketime -f +60s`. */
-  readonly wrapper?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
 }
 
@@ -69,16 +67,16 @@ export const startRedisServer = (
 async function startProcess(
   options: RedisOptions,
   lines: readonly string[],
-  { folder = temporaryFolder(), wrapper = [], env = {} }: RedisPlace,
+  { folder: given, env = {} }: RedisPlace,
 ): Promise<RedisServer> {
+  const folder = given ?? temporaryFolder();
   const port = await freePort();
   const file = path.join(folder, 'redis.conf');
   const all = { port: String(port), bind: HOST, dir: folder, ...options };
   const rows = Object.entries(all).map(([name, value]) => `${name} ${value === '' ? '""' : value}`);
   writeFileSync(file, [...rows, ...lines, ''].join('\n'));
-  const [command = '', ...args] = [...wrapper, 'redis-server', file];
   const isSentinel = lines.length > 0;
-  if (isSentinel) args.push('--sentinel');
+  const args = isSentinel ? [file, '--sentinel'] : [file];
   let child: ChildProcess | undefined;
 
   const isRunning = (): boolean =>
@@ -112,7 +110,7 @@ async function startProcess(
     thaw: () => void child?.kill('SIGCONT'),
     async start() {
       let said = '';
-      const started = spawn(command, args, {
+      const started = spawn('redis-server', args, {
         stdio: ['ignore', 'pipe', 'pipe'],
         env: { ...process.env, ...env },
       });
@@ -129,7 +127,7 @@ async function startProcess(
     },
     async stop() {
       await end('SIGKILL');
-      rmSync(folder, { recursive: true, force: true });
+      if (given === undefined) rmSync(folder, { recursive: true, force: true });
     },
   };
   await server.start();
