@@ -21,10 +21,34 @@ export function parseEngineAddress(text: string): EngineAddress {
   return { host: url.hostname, port: Number(url.port || 2375) };
 }
 
-export const openDocker = (address: EngineAddress): Docker =>
-  'socketPath' in address
-    ? new Docker({ socketPath: address.socketPath })
-    : new Docker({ host: address.host, port: address.port, protocol: 'http' });
+export function openDocker(address: EngineAddress): Docker {
+  const docker =
+    'socketPath' in address
+      ? new Docker({ socketPath: address.socketPath })
+      : new Docker({ host: address.host, port: address.port, protocol: 'http' });
+  endWithTheirSignals(docker);
+  return docker;
+}
+
+type Reply = (error: Error | null, answer?: unknown) => void;
+
+/** An answer that breaks off after its headers is never heard of again: the library waits for its end, signal or not. */
+function endWithTheirSignals({ modem }: Docker): void {
+  const dial = modem.dial.bind(modem);
+  modem.dial = (options, reply: Reply) => {
+    const { abortSignal } = options;
+    let isOver = false;
+    const once: Reply = (error, answer) => {
+      if (isOver) return;
+      isOver = true;
+      abortSignal?.removeEventListener('abort', late);
+      reply(error, answer);
+    };
+    const late = (): void => once(new Error('the engine did not answer to the end in time'));
+    abortSignal?.addEventListener('abort', late);
+    return dial(options, once);
+  };
+}
 
 export const within = (ms: number) => ({ abortSignal: AbortSignal.timeout(ms) });
 

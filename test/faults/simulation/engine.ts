@@ -40,6 +40,7 @@ export class Host {
       }
     });
     return {
+      ping: async () => {},
       create: (order) => this.#create(owner, installation, order),
       canBecome: () => false,
       update: async () => {
