@@ -40,7 +40,6 @@ export class Host {
       }
     });
     return {
-      ping: async () => {},
       create: (order) => this.#create(owner, installation, order),
       canBecome: () => false,
       update: async () => {
