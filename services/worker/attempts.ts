@@ -3,7 +3,7 @@
  * the job is handed back. A program's failure is a result like any other.
  */
 import type { Redis } from 'ioredis';
-import type { Outcome } from '../../shared/contract/result.ts';
+import { type Outcome, verdictOf } from '../../shared/contract/result.ts';
 import type { JobSpec } from '../../shared/contract/spec.ts';
 import type { Log } from '../../shared/log.ts';
 import { type Begun, beginJob, handBackJob } from '../../shared/queue/begin.ts';
@@ -12,6 +12,7 @@ import { type JobRecord, readRecord } from '../../shared/queue/job-record.ts';
 import { MAX_STARTS } from '../../shared/queue/options.ts';
 import type { Settled, SettledAs } from '../../shared/queue/settle.ts';
 import { settleWithoutRun } from '../../shared/queue/settle-without-run.ts';
+import type { Runtime } from '../../shared/runtimes.ts';
 import { type BlobCache, BlobUnreachableError, BlobUnusableError } from './blob-cache.ts';
 import { createDeadline, type Deadline, type EndCause } from './deadline.ts';
 import type { IsGenuine } from './genuine.ts';
@@ -26,12 +27,16 @@ import { settle } from './settle.ts';
 const MAX_HAND_BACKS = 8;
 const HAND_BACK_FIRST_MS = 500;
 const HAND_BACK_MAX_MS = 15_000;
+/** A job for another worker is out of the queue for so long, or this one would take it again at once. */
+const HAND_ON_MS = 1_000;
 
 export interface AttemptsOptions {
   readonly redis: Redis;
   readonly worker: string;
   readonly streamBytes: number;
   readonly leases: Leases;
+  /** Whether a canary proved it here. */
+  readonly offers: (runtime: Runtime) => boolean;
   readonly blobs: BlobCache;
   /** Puts into the queue what a settlement let in. */
   readonly release: Entrance['release'];
@@ -110,6 +115,7 @@ export class Attempts {
     const { leases, streamBytes, isGenuine } = this.#options;
     const { spec, end } = permit(id, begun, isGenuine);
     if (end !== undefined) return this.#giveUp(id, begun.record, end, begun.start);
+    if (!this.#options.offers(spec.runtime)) return this.#handOn(id, begun, spec.runtime);
     const deadline = createDeadline();
     this.#running.set(id, deadline);
     const watcher = this.#options.live.watch(id, begun, spec);
@@ -145,7 +151,7 @@ export class Attempts {
     const { redis, worker } = this.#options;
     const { outcome, execution, sandbox } = run;
     const log = this.#logOf(id, begun.start);
-    if (outcome.kind === 'lost') {
+    if (outcome.kind === 'lost' && verdictOf(outcome).retryable) {
       log.warn({ cause: outcome.cause, err: execution.error }, 'the platform lost a run');
       if (cause?.kind === 'lock_lost') return ENDED;
       if (spec.onLost === 'retry' && begun.record.starts < MAX_STARTS) {
@@ -199,6 +205,17 @@ export class Attempts {
     const afterMs = pauseMs * (0.5 + Math.random() / 2);
     const backAtMs = Date.now() + afterMs;
     const back = { id, start: begun.start, ran: 'no', backAtMs } as const;
+    return (await handBackJob(this.#options.redis, back)) ? { kind: 'hand_back', afterMs } : ENDED;
+  }
+
+  /** Its runtime is not here, and no other takes its place: the job is for another worker, for as long as it may wait. */
+  async #handOn(id: string, begun: Started, runtime: Runtime): Promise<Next> {
+    if (Date.now() >= begun.record.expiresAt) {
+      return this.#giveUp(id, begun.record, { kind: 'expired' }, begun.start);
+    }
+    this.#logOf(id, begun.start).debug({ runtime }, 'the runtime is not offered here');
+    const afterMs = HAND_ON_MS * (0.5 + Math.random() / 2);
+    const back = { id, start: begun.start, ran: 'elsewhere', backAtMs: Date.now() + afterMs } as const;
     return (await handBackJob(this.#options.redis, back)) ? { kind: 'hand_back', afterMs } : ENDED;
   }
 

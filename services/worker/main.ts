@@ -14,6 +14,7 @@ import { createEntrance, type Entrance } from '../../shared/queue/entrance.ts';
 import { livingWorkers, readInstallation } from '../../shared/queue/workers.ts';
 import { Attempts } from './attempts.ts';
 import { type BlobCache, createBlobCache } from './blob-cache.ts';
+import { createCanary } from './canary.ts';
 import { type WorkerConfig, workerConfig } from './config.ts';
 import { type Consumer, createConsumer } from './consumer.ts';
 import { createGenuineCheck } from './genuine.ts';
@@ -21,6 +22,7 @@ import { LiveOutputs } from './live.ts';
 import { createWorkerMetrics, type WorkerMetrics } from './metrics.ts';
 import { createGate } from './pool/gate.ts';
 import { Groups } from './pool/groups.ts';
+import { createMaker } from './pool/maker.ts';
 import { Pool } from './pool/pool.ts';
 import { createRemover } from './pool/remover.ts';
 import { createSweep } from './pool/sweep.ts';
@@ -63,10 +65,12 @@ export async function startWorker(parts: WorkerParts): Promise<void> {
   const { engine, images } = await openEngine(self, settings);
   const count = createWorkerMetrics(parts.metrics);
   let onEngineState: Consumer['pause'] = () => {};
-  const { pool, sweep } = await createPool(self, {
+  const { pool, sweep, canary } = await createPool(self, {
     engine,
+    images,
     redis,
     count,
+    onProven: () => void presence.tell().catch(() => {}),
     onEngineState: (isFailing) => onEngineState(isFailing),
   });
   const blobs = openBlobs(self, { redis, count });
@@ -82,6 +86,7 @@ export async function startWorker(parts: WorkerParts): Promise<void> {
     worker,
     streamBytes: config.streamBytes,
     leases: pool,
+    offers: (runtime) => canary.proven.has(runtime),
     blobs,
     release: entrance.release,
     log,
@@ -91,7 +96,10 @@ export async function startWorker(parts: WorkerParts): Promise<void> {
     redis,
     subscriber,
     worker,
-    account: () => accountOf(worker, { slots: config.slots, pool: pool.figures(), images }),
+    account: () => {
+      const runtimes = [...canary.proven];
+      return accountOf(worker, { slots: config.slots, pool: pool.figures(), images, runtimes });
+    },
     runningIds: () => attempts.runningIds(),
     cancel: ({ id, by }) => attempts.end(id, { kind: 'cancelled', by }),
     follow: (id) => live.follow(id),
@@ -99,6 +107,9 @@ export async function startWorker(parts: WorkerParts): Promise<void> {
   });
   lifecycle.own('presence', presence, () => presence.stop());
   await presence.start();
+  lifecycle.own('canary', canary, () => canary.stop());
+  await canary.start();
+  await presence.tell();
   pool.start();
   const consumer = createConsumer({ ...config, redis, attempts, log });
   lifecycle.own('consumer', consumer, () => consumer.stop());
@@ -106,7 +117,8 @@ export async function startWorker(parts: WorkerParts): Promise<void> {
   if (config.poolMaxReady > 0) onEngineState = consumer.pause;
   sweep.start();
   lifecycle.own('sweep', sweep, () => sweep.stop());
-  log.info({ slots: config.slots, images: [...images.prepared.keys()] }, 'worker started');
+  const has = { images: [...images.prepared.keys()], runtimes: [...canary.proven] };
+  log.info({ slots: config.slots, ...has }, 'worker started');
 }
 
 function connect({ redis: address, lifecycle }: WorkerParts, name: string, log: Log): Redis {
@@ -165,23 +177,28 @@ async function createPool(
   { worker, installation, config, log }: Identity,
   {
     engine,
+    images,
     redis,
     count,
     onEngineState,
+    onProven,
   }: {
     engine: SandboxEngine;
+    images: ImageStore;
     redis: Redis;
     count: WorkerMetrics;
     onEngineState: (isFailing: boolean) => void;
+    onProven: () => void;
   },
 ) {
   const listed = await engine.list();
   const uids = createUids(chooseUidBlock(listed.map(({ uid }) => uid)));
   const gate = createGate(os.availableParallelism() * ENGINE_CALLS_PER_CORE);
+  const remover = createRemover({ engine, gate, uids, log });
   const stock = new Pool({
     engine,
     gate,
-    remover: createRemover({ engine, gate, uids, log }),
+    remover,
     uids,
     target: config.poolReady,
     maxReady: config.poolMaxReady,
@@ -193,16 +210,25 @@ async function createPool(
     onMiss: count.miss,
     onEngineState,
   });
+  const canaryMaker = createMaker({ engine, gate, remover, uids, lifeMs: config.maxLifeMs });
+  const canary = createCanary({
+    engine,
+    maker: canaryMaker,
+    allowed: config.runtimes,
+    shape: { ...config.firstShape, image: images.anyUsable(config.firstShape.image) },
+    onProven,
+    log,
+  });
   const sweep = createSweep({
     engine,
     gate,
     worker,
     installation,
-    owns: (nonce) => stock.owns(nonce),
+    owns: (nonce) => stock.owns(nonce) || canaryMaker.owns(nonce),
     livingOf: (ids) => livingWorkers(redis, ids),
     onSwept: (gone) => count.swept(gone),
     log,
   });
   const slots = config.slots + config.reservedSlots;
-  return { pool: new Groups({ pool: stock, slots, log }), sweep };
+  return { pool: new Groups({ pool: stock, slots, log }), sweep, canary };
 }

@@ -5,6 +5,7 @@ import type { Log } from '../../shared/log.ts';
 import { type Cancellation, parseCancel, readCancelled } from '../../shared/queue/cancel.ts';
 import { channels, keys } from '../../shared/queue/keys.ts';
 import { HEARTBEAT_MS, HEARTBEAT_TTL_MS } from '../../shared/queue/options.ts';
+import { offerRuntimes } from '../../shared/queue/runtimes.ts';
 import type { WorkerAccount } from '../../shared/queue/workers.ts';
 import type { PoolFigures } from './pool/pool.ts';
 import { type ImageStore, ImageUnusableError } from './sandbox/image-store.ts';
@@ -17,7 +18,12 @@ const CANCEL_POLL_MS = 2_000;
 /** What a worker says of itself. */
 export const accountOf = (
   id: string,
-  { slots, pool, images }: { slots: number; pool: PoolFigures; images: ImageStore },
+  {
+    slots,
+    pool,
+    images,
+    runtimes,
+  }: { slots: number; pool: PoolFigures; images: ImageStore; runtimes: readonly string[] },
 ): WorkerAccount => ({
   id,
   host: os.hostname(),
@@ -26,6 +32,7 @@ export const accountOf = (
   ready: pool.ready,
   creating: pool.creating,
   engineFailing: pool.engineFailing,
+  runtimes: [...runtimes],
   images: Object.fromEntries(
     [...images.prepared].map(([name, image]) => [
       name,
@@ -36,6 +43,8 @@ export const accountOf = (
 
 export interface Presence {
   start(): Promise<void>;
+  /** Says at once what has changed. */
+  tell(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -53,9 +62,11 @@ export function createPresence(options: {
   const timers: NodeJS.Timeout[] = [];
 
   const beat = async (): Promise<void> => {
+    const account = options.account();
+    await offerRuntimes(redis, account.runtimes);
     await redis
       .pipeline()
-      .set(keys.worker(worker), JSON.stringify(options.account()), 'PX', HEARTBEAT_TTL_MS)
+      .set(keys.worker(worker), JSON.stringify(account), 'PX', HEARTBEAT_TTL_MS)
       .zadd(keys.workers(), Date.now(), worker)
       .zremrangebyscore(keys.workers(), '-inf', Date.now() - FORGET_AFTER_MS)
       .exec();
@@ -91,6 +102,7 @@ export function createPresence(options: {
       every(HEARTBEAT_MS, 'heartbeat', beat);
       every(CANCEL_POLL_MS, 'cancel poll', pollCancels);
     },
+    tell: beat,
     async stop() {
       for (const timer of timers) clearInterval(timer);
       if (redis.status !== 'ready') return;

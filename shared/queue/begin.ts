@@ -106,10 +106,8 @@ const HAND_BACK = defineScript(`${FAIR_SHARE}
   if redis.call('HINCRBY', KEYS[4], known[4], -1) <= 0 then redis.call('HDEL', KEYS[4], known[4]) end
   if known[5] then redis.call('HINCRBY', ARGV[5] .. ':batch:' .. known[5], 'running', -1) end
   local starts = tonumber(known[3])
-  if ARGV[3] == 'no' then
-    starts = starts - 1
-    redis.call('HINCRBY', KEYS[1], 'handedBack', 1)
-  end
+  if ARGV[3] ~= 'yes' then starts = starts - 1 end
+  if ARGV[3] == 'no' then redis.call('HINCRBY', KEYS[1], 'handedBack', 1) end
   redis.call('HSET', KEYS[1], 'state', 'queued', 'starts', starts)
   return_to_lane(ARGV[5] .. ':lane:' .. known[6], KEYS[1])
   redis.call('ZADD', KEYS[3], ARGV[4], ARGV[1])
@@ -122,7 +120,8 @@ export async function handBackJob(
   job: {
     id: string;
     start: number;
-    ran: 'no' | 'yes';
+    /** `elsewhere`: nothing ran, since the job is for another worker; that is no try that failed. */
+    ran: 'no' | 'elsewhere' | 'yes';
     /** When it should be in the queue again; the sweep looks after it from then on. */
     backAtMs?: number;
   },

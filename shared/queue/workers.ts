@@ -13,6 +13,8 @@ const workerAccount = z.object({
   ready: z.number(),
   creating: z.number(),
   engineFailing: z.boolean(),
+  /** Those that a canary proved. */
+  runtimes: z.array(z.string()),
   /** Image → its digest, or why it cannot be used. */
   images: z.record(
     z.string(),

@@ -55,6 +55,7 @@ function aWorkerThat(isGenuine: IsGenuine, ...scripts: (Script | null)[]) {
       onFetch: () => {},
     }),
     release: () => {},
+    offers: (runtime) => runtime === 'runc',
     log: silent,
     onDone: ({ kind }) => outcomes.push(kind),
     leases: {

@@ -39,7 +39,7 @@ function aSandbox() {
     createdAtMs: Date.now(),
     session,
     closed: new Promise(() => {}),
-    diedOfMemory: async () => false,
+    causeOfDeath: async () => undefined,
     end: async () => {},
     disconnect() {
       gone.is = true;

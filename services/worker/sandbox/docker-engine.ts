@@ -2,6 +2,7 @@
 import type { Socket } from 'node:net';
 import { limited } from '../../../shared/limited.ts';
 import type { Log } from '../../../shared/log.ts';
+import type { Runtime } from '../../../shared/runtimes.ts';
 import { GuestLostError, GuestSession } from '../protocol/session.ts';
 import { attach, type EngineAddress } from './attach.ts';
 import { canBecome, changeableLimits, createBody, type EngineFacts, LABEL } from './create-body.ts';
@@ -9,12 +10,13 @@ import { createDemux } from './demux.ts';
 import {
   CALL_TIMEOUT_MS,
   type Docker,
-  diedOfMemory,
+  causeOfDeath,
   openDocker,
   removeContainer,
   within,
 } from './docker.ts';
 import { type EngineInfo, readEngineInfo } from './docker-info.ts';
+import { isRuntime } from './runtimes.ts';
 import {
   type ListedSandbox,
   type Order,
@@ -46,9 +48,12 @@ export interface DockerEngineOptions {
 
 export async function createDockerEngine(options: DockerEngineOptions): Promise<SandboxEngine> {
   const docker = openDocker(options.address);
-  const facts = factsOf(await readEngineInfo(docker), options);
+  const info = await readEngineInfo(docker);
+  const facts = factsOf(info, options);
 
   return {
+    runtimes: info.runtimes.filter(isRuntime),
+    kernel: info.kernel,
     async create(order) {
       let socket: Socket | undefined;
       try {
@@ -64,8 +69,9 @@ export async function createDockerEngine(options: DockerEngineOptions): Promise<
         socket = await attach(options.address, container.id, CALL_TIMEOUT_MS);
         const known = { ...order, id: container.id, imageDigest: image.digest };
         const sandbox = converse(socket, known, options.log, () =>
-          diedOfMemory(docker, container.id),
+          causeOfDeath(docker, container.id),
         );
+        await requireRuntime(container, order.shape.runtime);
         await container.start(within(CALL_TIMEOUT_MS));
         await limited(sandbox.session.ready, HELLO_TIMEOUT_MS);
         return sandbox;
@@ -94,6 +100,13 @@ export async function createDockerEngine(options: DockerEngineOptions): Promise<
   };
 }
 
+/** An engine that put another runtime in the place of the one asked for would take a wall away unseen. */
+async function requireRuntime(container: Docker.Container, wanted: Runtime): Promise<void> {
+  const { HostConfig } = await container.inspect(within(CALL_TIMEOUT_MS));
+  if (HostConfig.Runtime === wanted) return;
+  throw new Error(`expected the runtime ${wanted}; the engine took ${HostConfig.Runtime}`);
+}
+
 const nameOf = (nonce: string): string => `cofferdam-${nonce}`;
 
 const reasonOf = (error: unknown): string =>
@@ -104,7 +117,7 @@ function converse(
   socket: Socket,
   known: Order & { id: string; imageDigest: string },
   log: Log,
-  diedOfMemory: () => Promise<boolean>,
+  causeOfDeath: Sandbox['causeOfDeath'],
 ): Sandbox {
   const session = new GuestSession(socket);
   let stderr = '';
@@ -145,7 +158,7 @@ function converse(
     createdAtMs: Date.now(),
     session,
     closed,
-    diedOfMemory,
+    causeOfDeath,
     async end() {
       socket.end(); // end of file, on which a guest ends in whatever state it is
       await limited(closed, END_WITHIN_MS).catch(() => socket.destroy());

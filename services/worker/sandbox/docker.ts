@@ -4,6 +4,7 @@
  */
 import Docker from 'dockerode';
 import type { EngineAddress } from './attach.ts';
+import type { CauseOfDeath } from './sandbox.ts';
 
 export type { Docker };
 
@@ -34,20 +35,31 @@ export const statusOf = (error: unknown): number | undefined =>
     ? error.statusCode
     : undefined;
 
-/** Whether a container has ended, or is just ending, because the kernel killed in it for memory. */
-export async function diedOfMemory(docker: Docker, id: string): Promise<boolean> {
+/** With what a process in Go ends that fails, such as gVisor's kernel when it gets no further thread. */
+const GO_FAILED = 2;
+
+/** Why a container has ended, or is just ending. */
+export async function causeOfDeath(docker: Docker, id: string): Promise<CauseOfDeath | undefined> {
   const container = docker.getContainer(id);
   const deadline = Date.now() + END_SEEN_WITHIN_MS;
   while (Date.now() < deadline) {
     try {
-      const { State } = await container.inspect(within(CALL_TIMEOUT_MS));
-      if (!State.Running) return State.OOMKilled;
+      const { State, HostConfig } = await container.inspect(within(CALL_TIMEOUT_MS));
+      if (!State.Running) return causeIn(State, HostConfig.Runtime);
     } catch {
-      return false; // removed by somebody, or the engine is away: nothing is known
+      return undefined; // removed by somebody, or the engine is away: nothing is known
     }
     await new Promise((resolve) => setTimeout(resolve, GONE_POLL_MS));
   }
-  return false;
+  return undefined;
+}
+
+function causeIn(
+  { OOMKilled, ExitCode }: { OOMKilled: boolean; ExitCode: number },
+  runtime: string | undefined,
+): CauseOfDeath | undefined {
+  if (OOMKilled) return 'memory';
+  return runtime === 'runsc' && ExitCode === GO_FAILED ? 'crash' : undefined;
 }
 
 /** Removes by force and returns once the engine knows nothing of it any more. */

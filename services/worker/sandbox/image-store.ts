@@ -59,6 +59,8 @@ export interface ImageStore {
   readonly prepared: ReadonlyMap<string, PreparedImage | ImageUnusableError>;
   /** The image by its name; throws an ImageUnusableError. */
   imageOf(name: string): PreparedImage;
+  /** This one, else any other that can be used. */
+  anyUsable(name: string): string;
 }
 
 export function createImageStore(options: {
@@ -68,7 +70,10 @@ export function createImageStore(options: {
   log: Log;
 }): ImageStore {
   const prepared = new Map<string, PreparedImage | ImageUnusableError>();
+  const isUsable = (name: string): boolean =>
+    !((prepared.get(name) ?? new ImageUnusableError()) instanceof ImageUnusableError);
   return {
+    anyUsable: (name) => [name, ...prepared.keys()].find(isUsable) ?? name,
     async prepare() {
       const guest = await readFile(options.guestFile);
       for (const image of options.catalogue.values()) {
