@@ -14,7 +14,18 @@ const TIMEOUT_MS = 30_000;
 const SETTLED_WITHIN_MS = 20_000;
 const SETTLED_POLL_MS = 200;
 
-export const api = callerOf(inject('server'));
+/** Which runtime is under attack: each project of vitest says it. */
+export const RUNTIME = inject('runtime');
+
+const caller = callerOf(inject('server'));
+/** Requests whose jobs run under it. */
+export const api = {
+  ...caller,
+  run: (request: JobRequestInput, headers: Record<string, string> = {}) =>
+    caller.run({ runtime: RUNTIME, ...request }, headers),
+  submit: (request: JobRequestInput, headers: Record<string, string> = {}) =>
+    caller.submit({ runtime: RUNTIME, ...request }, headers),
+};
 
 export interface Attack {
   readonly result: JobResult;

@@ -4,11 +4,13 @@
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import type { TestProject } from 'vitest/node';
+import type { Runtime } from '../../shared/runtimes.ts';
 import { sandboxes } from './docker.ts';
 import { startTenantServer } from './tenants.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
+    runtime: Runtime;
     server: {
       url: string;
       key: string;
