@@ -82,7 +82,8 @@ mount_control_groups() {
   cgroupfs-mount
 }
 
-GVISOR_ARGUMENTS='"--platform=ptrace", "--network=none"'
+# Without --oci-seccomp its kernel would know nothing of our list of system calls.
+GVISOR_ARGUMENTS='"--platform=ptrace", "--network=none", "--oci-seccomp"'
 
 # gVisor as the runtime `runsc`, a kernel of its own for each sandbox. Cofferdam runs without it: where it cannot be had,
 # or the engine is not ours to configure, jobs that ask for it are refused. The platform is ptrace: it needs nothing of

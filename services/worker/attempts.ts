@@ -215,7 +215,12 @@ export class Attempts {
     }
     this.#logOf(id, begun.start).debug({ runtime }, 'the runtime is not offered here');
     const afterMs = HAND_ON_MS * (0.5 + Math.random() / 2);
-    const back = { id, start: begun.start, ran: 'elsewhere', backAtMs: Date.now() + afterMs } as const;
+    const back = {
+      id,
+      start: begun.start,
+      ran: 'elsewhere',
+      backAtMs: Date.now() + afterMs,
+    } as const;
     return (await handBackJob(this.#options.redis, back)) ? { kind: 'hand_back', afterMs } : ENDED;
   }
 

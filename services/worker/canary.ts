@@ -1,20 +1,21 @@
 /**
  * The proof of a runtime: that the engine has one of that name says nothing of what it is. A sandbox is made under it,
- * and what a program in it sees of its kernel must be what that runtime shows. What is not proven is not offered, and a
- * job that asks for it goes to another worker: none stands in for another.
+ * what a program in it sees of its kernel must be what that runtime shows, and the list of system calls must be in force.
+ * What is not proven is not offered, and a job that asks for it goes to another worker: none stands in for another.
  *
  * A runtime that shows the wrong kernel is never tried again; one under which nothing ran is, since engines have bad days.
  */
-import { limited } from '../../shared/limited.ts';
-import type { Log } from '../../shared/log.ts';
+
 import type { JobSpec } from '../../shared/contract/spec.ts';
 import { SPEC_VERSION } from '../../shared/contract/spec.ts';
+import { limited } from '../../shared/limited.ts';
+import type { Log } from '../../shared/log.ts';
 import type { Runtime } from '../../shared/runtimes.ts';
 import { createDeadline } from './deadline.ts';
 import { execute } from './execution.ts';
 import type { Maker } from './pool/maker.ts';
 import { GUEST_PATH } from './sandbox/create-body.ts';
-import { type Kernels, traitsOf } from './sandbox/runtimes.ts';
+import { isProvenBy, type Sighting } from './sandbox/runtimes.ts';
 import type { Sandbox, SandboxEngine, Shape } from './sandbox/sandbox.ts';
 
 const AGAIN_MS = 30_000;
@@ -49,9 +50,9 @@ export function createCanary(options: {
       const { sandbox } = await maker.make({ ...shape, runtime }, true);
       const seen = await kernelSeenIn(sandbox).finally(() => maker.discard(sandbox));
       open.delete(runtime);
-      const kernels: Kernels = { seen, engines: engine.kernel };
-      if (traitsOf(runtime).isProvenBy(kernels)) proven.add(runtime);
-      else log.error({ runtime, ...kernels }, 'a runtime is not what its name says: not offered');
+      const sighting: Sighting = { seen, engines: engine.kernel };
+      if (isProvenBy(runtime, sighting)) proven.add(runtime);
+      else log.error({ runtime, ...sighting }, 'a runtime is not what it should be: not offered');
     } catch (error) {
       log.warn({ err: error, runtime }, 'a runtime could not be proven: not offered yet');
     }
@@ -98,9 +99,7 @@ const specOf = ({ image, runtime, memoryMb, cpus, processes, workspaceMb }: Shap
   image,
   runtime,
   hasSteps: false,
-  steps: [
-    { name: 'kernel', argv: [GUEST_PATH, 'kernel'], stdin: null, timeoutMs: TIMEOUT_MS },
-  ],
+  steps: [{ name: 'kernel', argv: [GUEST_PATH, 'kernel'], stdin: null, timeoutMs: TIMEOUT_MS }],
   env: {},
   cwd: null,
   files: [],

@@ -161,7 +161,8 @@ export function verdictOf(end: Outcome): { fault: Fault; ran: Ran; retryable: bo
       return { fault: 'policy', ran: 'no', retryable: false };
     case 'lost':
       // The kernel of its own that the sandbox had: under one program, and again under the same.
-      if (end.cause === 'sandbox_crashed') return { fault: 'program', ran: 'yes', retryable: false };
+      if (end.cause === 'sandbox_crashed')
+        return { fault: 'program', ran: 'yes', retryable: false };
       return {
         fault: 'platform',
         ran: isUnusableSpec(end) || end.cause === 'sandbox_unavailable' ? 'no' : 'unknown',

@@ -23,7 +23,13 @@ const report = (
 const REFUSED = { stage: STAGE.FILES, errno: 28 };
 
 const of = (over: Partial<Evidence>) =>
-  outcomeOf({ cause: undefined, report: undefined, causeOfDeath: undefined, stepCount: 1, ...over });
+  outcomeOf({
+    cause: undefined,
+    report: undefined,
+    causeOfDeath: undefined,
+    stepCount: 1,
+    ...over,
+  });
 
 const CANCELLED: EndCause = { kind: 'cancelled', by: 'operator' };
 const cancelled = { kind: 'cancelled', by: 'operator' } as const;

@@ -1,7 +1,6 @@
 /* PID 1 of a sandbox: one job, then the end or a new start. README.md has the theory. */
 #include "guest.h"
 
-#include <sys/klog.h>
 #include <sys/prctl.h>
 #include <sys/utsname.h>
 
@@ -64,17 +63,13 @@ static struct frame await_verdict(void) {
   }
 }
 
-/* A job's program, and no guest: the worker's proof of the runtime, in any image. A kernel of a
- * sandbox's own lets its log be read, the host's does not. */
+/* A job's program, and no guest: the worker's proof of the runtime, in any image. A runtime that
+ * has no use for our list of system calls is told by the mode, which is 2 under a filter. */
 static int tell_kernel(void) {
-  enum { READ_ALL = 3 };
-  char log[4096 + 1];
   struct utsname kernel;
-  int length = klogctl(READ_ALL, log, sizeof log - 1);
-  log[length > 0 ? length : 0] = 0;
   if (uname(&kernel) < 0)
     return END_FAILED;
-  printf("%s %s %.*s\n", kernel.release, kernel.version, (int)strcspn(log, "\n"), log);
+  printf("%s %s seccomp %d\n", kernel.release, kernel.version, prctl(PR_GET_SECCOMP, 0, 0, 0, 0));
   return END_DONE;
 }
 

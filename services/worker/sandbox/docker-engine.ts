@@ -9,8 +9,8 @@ import { canBecome, changeableLimits, createBody, type EngineFacts, LABEL } from
 import { createDemux } from './demux.ts';
 import {
   CALL_TIMEOUT_MS,
-  type Docker,
   causeOfDeath,
+  type Docker,
   openDocker,
   removeContainer,
   within,
@@ -58,7 +58,9 @@ export async function createDockerEngine(options: DockerEngineOptions): Promise<
       let socket: Socket | undefined;
       try {
         const image = options.imageOf(order.shape.image);
-        const body = createBody(order, { ...options, image: image.tag, facts });
+        const seccomp = seccompProfile(architectureOf(info), order.shape.runtime);
+        const from = { ...options, image: image.tag, facts: { ...facts, seccomp } };
+        const body = createBody(order, from);
         // In two parts, or the client would put all of the body into the address as well.
         const container = await docker.createContainer({
           _query: { name: nameOf(order.nonce) },
@@ -184,12 +186,15 @@ async function listContainers(docker: Docker): Promise<ListedSandbox[]> {
 
 const ARCHITECTURES: Readonly<Record<string, string>> = { x86_64: 'x64', aarch64: 'arm64' };
 
+const architectureOf = ({ architecture }: EngineInfo): string =>
+  ARCHITECTURES[architecture] ?? architecture;
+
 const factsOf = (
   info: EngineInfo,
   { maxOpenFiles, maxProcesses }: Pick<EngineFacts, 'maxOpenFiles' | 'maxProcesses'>,
 ): EngineFacts => ({
   cgroupParent: info.cgroupDriver === 'systemd' ? 'cofferdam.slice' : '/cofferdam',
-  seccomp: seccompProfile(ARCHITECTURES[info.architecture] ?? info.architecture),
+  seccomp: seccompProfile(architectureOf(info)),
   hasAppArmor: info.securityOptions.some((option) => option.startsWith('name=apparmor')),
   cores: info.cores,
   maxOpenFiles,

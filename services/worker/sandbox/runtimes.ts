@@ -3,17 +3,17 @@
  * sandbox lives in: it counts processes in its own way, knows no other limits than it was made with, and its end is the
  * end of everything in it.
  */
-import { type Runtime, RUNTIMES } from '../../../shared/runtimes.ts';
+import { RUNTIMES, type Runtime } from '../../../shared/runtimes.ts';
 
-/** The kernel as a program in the sandbox sees it, and the one of the engine's machine. */
-export interface Kernels {
+/** What a program in a sandbox sees, and the release of the kernel of the engine's machine. */
+export interface Sighting {
+  /** As `guest kernel` prints it: release, version, mode of seccomp. */
   readonly seen: string;
   readonly engines: string;
 }
 
 interface Traits {
-  /** Whether what a program sees of its kernel proves the runtime. */
-  readonly isProvenBy: (kernels: Kernels) => boolean;
+  readonly isKernel: (seen: string, engines: string) => boolean;
   /** The limit of the cgroup for so many processes of a job. */
   readonly pidsLimitOf: (processes: number) => number;
   /** Whether limits can be changed while a sandbox runs. */
@@ -28,21 +28,30 @@ const RUNC_EXTRA_PIDS = 16;
 const RUNSC_EXTRA_PIDS = 64;
 const RUNSC_PIDS_PER_PROCESS = 10;
 
+const releaseOf = (seen: string): string | undefined => seen.split(' ')[0];
+
+/** What gVisor's kernel calls itself: lately by its name, before that by one version for all of its releases. */
+const GVISOR = /gvisor|#1 SMP Sun Jan 10 15:06:54 PST 2016/i;
+
 const TRAITS: Readonly<Record<Runtime, Traits>> = {
   runc: {
-    isProvenBy: ({ seen, engines }) => seen.split(' ')[0] === engines,
+    isKernel: (seen, engines) => releaseOf(seen) === engines,
     pidsLimitOf: (processes) => processes + RUNC_EXTRA_PIDS, // the job's own number is its uid's RLIMIT_NPROC
     canChangeLimits: true,
     canReset: true,
   },
   runsc: {
-    isProvenBy: ({ seen, engines }) => seen.split(' ')[0] !== engines && seen.includes('gVisor'),
+    isKernel: (seen, engines) => releaseOf(seen) !== engines && GVISOR.test(seen),
     // It enforces no RLIMIT_NPROC: this bound is the job's only one, and to pass it is the sandbox's end.
     pidsLimitOf: (processes) => RUNSC_EXTRA_PIDS + processes * RUNSC_PIDS_PER_PROCESS,
     canChangeLimits: false,
     canReset: false,
   },
 };
+
+/** Whether it is the runtime, and whether our list of system calls is in force: gVisor has use for it only when told so. */
+export const isProvenBy = (runtime: Runtime, { seen, engines }: Sighting): boolean =>
+  TRAITS[runtime].isKernel(seen, engines) && seen.endsWith(' seccomp 2');
 
 export const traitsOf = (runtime: Runtime): Traits => TRAITS[runtime];
 
