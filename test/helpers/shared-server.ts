@@ -40,8 +40,14 @@ const isAlive = (pid: number): boolean => {
   }
 };
 
-export default async function setup({ provide }: TestProject): Promise<() => Promise<void>> {
-  const env = { COFFERDAM_MAX_BODY_BYTES: String(16 * 1024 * 1024) };
+export default async function setup({
+  provide,
+  config,
+}: TestProject): Promise<() => Promise<void>> {
+  const env = {
+    COFFERDAM_MAX_BODY_BYTES: String(16 * 1024 * 1024),
+    COFFERDAM_DEFAULT_RUNTIME: config.provide.runtime ?? 'runc',
+  };
   const server = await startTenantServer({ other: {} }, env);
   provide('server', {
     url: server.url,
