@@ -116,13 +116,14 @@ describe('the layers', () => {
   const STAGES: Readonly<Record<string, readonly RegExp[]>> = {
     worker: [
       /^main\.ts$/,
-      /^consumer\.ts$|^presence\.ts$|^slots\.ts$/,
+      /^consumer\.ts$|^presence\.ts$|^slots\.ts$|^supply\.ts$/,
       /^attempts\.ts$/,
-      /^settle\.ts$|^permit\.ts$/,
+      /^settle\.ts$|^permit\.ts$|^hand-back\.ts$/,
       /^result\.ts$|^redact\.ts$|^genuine\.ts$/,
       /^run-job\.ts$/,
       /^config\.ts$|^metrics\.ts$/,
       /^live\.ts$/,
+      /^canary\.ts$/,
       /^execution\.ts$|^outcome\.ts$/,
       /^pool\//,
       /^capture\.ts$|^deadline\.ts$|^blob-cache\.ts$/,
@@ -141,7 +142,7 @@ describe('the layers', () => {
       /^permission\.ts$/,
       /^approvals\//,
       /^callbacks\//,
-      /^results\.ts$|^blobs\.ts$|^canceller\.ts$|^pressure\.ts$/,
+      /^results\.ts$|^blobs\.ts$|^canceller\.ts$|^pressure\.ts$|^runtimes\.ts$/,
       /^policy\//,
       /^audit\.ts$/,
       /^audit-\w+\.ts$/,
@@ -187,7 +188,7 @@ describe('the layers', () => {
 
 /** A factory is a class by another name, and a table of routes a list: what is measured is each function in it. */
 const FACTORY =
-  /^(create(Admit|Permission|Approvals|Audit|AuditWriter|Verification|BatchResults|Batches|BlobCache|Canceller|Deliveries|Entrance|Pressure|Policy|PolicyStore|Blobs|Jobs|Results|Gathering|Sweep|Sweeper|Consumer)|createTenants|keyRoutes|tenantRoutes|jobRoutes|batchRoutes|callbackRoutes|eventRoutes|dockerImages)$/;
+  /^(create(Admit|Permission|Approvals|Audit|AuditWriter|Verification|BatchResults|Batches|BlobCache|Canary|Supply|Canceller|Deliveries|Entrance|Pressure|Policy|PolicyStore|Blobs|Jobs|Results|Gathering|Sweep|Sweeper|Consumer)|createTenants|keyRoutes|tenantRoutes|jobRoutes|batchRoutes|callbackRoutes|eventRoutes|dockerImages)$/;
 /** A list in which each line is one wall; in two halves nobody would see that it is whole. */
 const LIST = /^createBody$/;
 const isMeasuredByParts = (name: string): boolean => FACTORY.test(name) || LIST.test(name);

@@ -16,19 +16,13 @@ import type { Runtime } from '../../shared/runtimes.ts';
 import { type BlobCache, BlobUnreachableError, BlobUnusableError } from './blob-cache.ts';
 import { createDeadline, type Deadline, type EndCause } from './deadline.ts';
 import type { IsGenuine } from './genuine.ts';
+import { MAX_HAND_BACKS, pauseAfter, pauseForAnother } from './hand-back.ts';
 import type { LiveOutputs } from './live.ts';
 import { mayBeReused } from './outcome.ts';
 import { permit } from './permit.ts';
 import { type Leases, type Run, runJob } from './run-job.ts';
 import { SandboxUnavailableError } from './sandbox/sandbox.ts';
 import { settle } from './settle.ts';
-
-/** A job for which no sandbox could be made so often is given up. */
-const MAX_HAND_BACKS = 8;
-const HAND_BACK_FIRST_MS = 500;
-const HAND_BACK_MAX_MS = 15_000;
-/** A job for another worker is out of the queue for so long, or this one would take it again at once. */
-const HAND_ON_MS = 1_000;
 
 export interface AttemptsOptions {
   readonly redis: Redis;
@@ -115,7 +109,7 @@ export class Attempts {
     const { leases, streamBytes, isGenuine } = this.#options;
     const { spec, end } = permit(id, begun, isGenuine);
     if (end !== undefined) return this.#giveUp(id, begun.record, end, begun.start);
-    if (!this.#options.offers(spec.runtime)) return this.#handOn(id, begun, spec.runtime);
+    if (!this.#options.offers(spec.runtime)) return this.#handOn(id, begun);
     const deadline = createDeadline();
     this.#running.set(id, deadline);
     const watcher = this.#options.live.watch(id, begun, spec);
@@ -201,26 +195,24 @@ export class Attempts {
       const lost = { kind: 'lost', cause: 'sandbox_unavailable' } as const;
       return this.#giveUp(id, begun.record, lost, begun.start);
     }
-    const pauseMs = Math.min(HAND_BACK_FIRST_MS * 2 ** (tries - 1), HAND_BACK_MAX_MS);
-    const afterMs = pauseMs * (0.5 + Math.random() / 2);
-    const backAtMs = Date.now() + afterMs;
-    const back = { id, start: begun.start, ran: 'no', backAtMs } as const;
-    return (await handBackJob(this.#options.redis, back)) ? { kind: 'hand_back', afterMs } : ENDED;
+    return this.#handBack(id, begun.start, 'no', pauseAfter(tries));
   }
 
   /** Its runtime is not here, and no other takes its place: the job is for another worker, for as long as it may wait. */
-  async #handOn(id: string, begun: Started, runtime: Runtime): Promise<Next> {
-    if (Date.now() >= begun.record.expiresAt) {
-      return this.#giveUp(id, begun.record, { kind: 'expired' }, begun.start);
+  async #handOn(id: string, begun: Started): Promise<Next> {
+    if (Date.now() < begun.record.expiresAt) {
+      return this.#handBack(id, begun.start, 'elsewhere', pauseForAnother());
     }
-    this.#logOf(id, begun.start).debug({ runtime }, 'the runtime is not offered here');
-    const afterMs = HAND_ON_MS * (0.5 + Math.random() / 2);
-    const back = {
-      id,
-      start: begun.start,
-      ran: 'elsewhere',
-      backAtMs: Date.now() + afterMs,
-    } as const;
+    return this.#giveUp(id, begun.record, { kind: 'expired' }, begun.start);
+  }
+
+  async #handBack(
+    id: string,
+    start: number,
+    ran: 'no' | 'elsewhere',
+    afterMs: number,
+  ): Promise<Next> {
+    const back = { id, start, ran, backAtMs: Date.now() + afterMs };
     return (await handBackJob(this.#options.redis, back)) ? { kind: 'hand_back', afterMs } : ENDED;
   }
 

@@ -4,14 +4,11 @@ import type { Redis } from 'ioredis';
 import type { Log } from '../../shared/log.ts';
 import { type Cancellation, parseCancel, readCancelled } from '../../shared/queue/cancel.ts';
 import { channels, keys } from '../../shared/queue/keys.ts';
-import { HEARTBEAT_MS, HEARTBEAT_TTL_MS } from '../../shared/queue/options.ts';
-import { offerRuntimes } from '../../shared/queue/runtimes.ts';
-import type { WorkerAccount } from '../../shared/queue/workers.ts';
+import { HEARTBEAT_MS } from '../../shared/queue/options.ts';
+import { announceWorker, type WorkerAccount } from '../../shared/queue/workers.ts';
 import type { PoolFigures } from './pool/pool.ts';
 import { type ImageStore, ImageUnusableError } from './sandbox/image-store.ts';
 
-/** A worker that was silent for so long is not listed any more. */
-const FORGET_AFTER_MS = 10 * HEARTBEAT_TTL_MS;
 /** A cancel message can be missed while the connection is away; the mark in the record is looked at so often. */
 const CANCEL_POLL_MS = 2_000;
 
@@ -23,7 +20,7 @@ export const accountOf = (
     pool,
     images,
     runtimes,
-  }: { slots: number; pool: PoolFigures; images: ImageStore; runtimes: readonly string[] },
+  }: { slots: number; pool: PoolFigures; images: ImageStore; runtimes: ReadonlySet<string> },
 ): WorkerAccount => ({
   id,
   host: os.hostname(),
@@ -61,16 +58,7 @@ export function createPresence(options: {
   const { redis, subscriber, worker, log } = options;
   const timers: NodeJS.Timeout[] = [];
 
-  const beat = async (): Promise<void> => {
-    const account = options.account();
-    await offerRuntimes(redis, account.runtimes);
-    await redis
-      .pipeline()
-      .set(keys.worker(worker), JSON.stringify(account), 'PX', HEARTBEAT_TTL_MS)
-      .zadd(keys.workers(), Date.now(), worker)
-      .zremrangebyscore(keys.workers(), '-inf', Date.now() - FORGET_AFTER_MS)
-      .exec();
-  };
+  const beat = (): Promise<void> => announceWorker(redis, options.account());
   const pollCancels = async (): Promise<void> => {
     for (const one of await readCancelled(redis, options.runningIds())) options.cancel(one);
   };

@@ -4,6 +4,7 @@ import type { Redis } from 'ioredis';
 import { z } from 'zod';
 import { keys } from './keys.ts';
 import { HEARTBEAT_TTL_MS } from './options.ts';
+import { offerRuntimes } from './runtimes.ts';
 
 const workerAccount = z.object({
   id: z.string(),
@@ -14,7 +15,7 @@ const workerAccount = z.object({
   creating: z.number(),
   engineFailing: z.boolean(),
   /** Those that a canary proved. */
-  runtimes: z.array(z.string()),
+  runtimes: z.array(z.string()).default([]),
   /** Image → its digest, or why it cannot be used. */
   images: z.record(
     z.string(),
@@ -41,6 +42,20 @@ export type WorkerAccount = z.infer<typeof workerAccount>;
 export async function readInstallation(redis: Redis): Promise<string> {
   await redis.setnx(keys.installation(), randomUUID());
   return (await redis.get(keys.installation())) ?? '';
+}
+
+/** A worker that was silent for so long is not listed any more. */
+const FORGET_AFTER_MS = 10 * HEARTBEAT_TTL_MS;
+
+/** A worker's heartbeat: what it has now, and which runtimes it offers. */
+export async function announceWorker(redis: Redis, account: WorkerAccount): Promise<void> {
+  await offerRuntimes(redis, account.runtimes);
+  await redis
+    .pipeline()
+    .set(keys.worker(account.id), JSON.stringify(account), 'PX', HEARTBEAT_TTL_MS)
+    .zadd(keys.workers(), Date.now(), account.id)
+    .zremrangebyscore(keys.workers(), '-inf', Date.now() - FORGET_AFTER_MS)
+    .exec();
 }
 
 /** Those of these workers whose heartbeat is still there. */

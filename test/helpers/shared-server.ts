@@ -6,6 +6,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import type { TestProject } from 'vitest/node';
 import type { Runtime } from '../../shared/runtimes.ts';
 import { sandboxes } from './docker.ts';
+import { callerOf } from './server.ts';
 import { startTenantServer } from './tenants.ts';
 
 declare module 'vitest' {
@@ -49,6 +50,13 @@ export default async function setup({
     COFFERDAM_DEFAULT_RUNTIME: config.provide.runtime ?? 'runc',
   };
   const server = await startTenantServer({ other: {} }, env);
+  const { runtimes } = (await (await callerOf(server).send('/v1/info')).json()) as {
+    runtimes: string[];
+  };
+  if (!runtimes.includes(env.COFFERDAM_DEFAULT_RUNTIME)) {
+    await server.stop();
+    throw new Error(`${env.COFFERDAM_DEFAULT_RUNTIME} is not offered here: see scripts/setup`);
+  }
   provide('server', {
     url: server.url,
     key: server.key,

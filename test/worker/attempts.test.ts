@@ -133,6 +133,16 @@ describe('an attempt at a job', () => {
     expect(outcomes).toEqual(['lost']);
   });
 
+  it('whose runtime is not offered here is for another worker, and counts as no start and no failed try', async () => {
+    const { attempts, outcomes } = aWorker(endsWell);
+    const id = await aJob({ runtime: 'runsc' });
+    for (let tries = 0; tries < 10; tries++) {
+      expect(await attempts.attempt(id)).toMatchObject({ kind: 'hand_back' });
+    }
+    expect(await recordOf(id)).toMatchObject({ state: 'queued', starts: 0, handedBack: 0 });
+    expect(outcomes).toEqual([]);
+  });
+
   it('that the platform lost is the only one where the caller wants no second', async () => {
     const { attempts } = aWorker(isLost);
     const id = await aJob({ onLost: 'fail' });

@@ -9,7 +9,7 @@ import {
 } from '../../services/worker/outcome.ts';
 import type { GuestReport, StepReport } from '../../services/worker/protocol/conversation.ts';
 import { CAUSE, KIND, STAGE } from '../../services/worker/protocol/frame.ts';
-import { outcome as outcomeSchema } from '../../shared/contract/result.ts';
+import { outcome as outcomeSchema, verdictOf } from '../../shared/contract/result.ts';
 import { stepReport as step, usage } from './protocol/frames.ts';
 
 const report = (
@@ -156,6 +156,13 @@ describe('how a job ended', () => {
   it('without a report is out of memory when the kernel ended the whole sandbox for it', () => {
     expect(of({ causeOfDeath: 'memory' })).toEqual({ kind: 'out_of_memory' });
     expect(of({ causeOfDeath: 'memory', cause: CANCELLED })).toEqual(cancelled);
+  });
+
+  it('without a report is lost by the program when the kernel of its own that it had failed', () => {
+    const crashed = of({ causeOfDeath: 'crash' });
+    expect(crashed).toEqual(lost('sandbox_crashed'));
+    expect(verdictOf(crashed)).toEqual({ fault: 'program', ran: 'yes', retryable: false });
+    expect(of({ causeOfDeath: 'crash', cause: CANCELLED })).toEqual(cancelled);
   });
 
   it('is never guessed from a report without any step', () => {

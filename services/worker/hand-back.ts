@@ -1,0 +1,17 @@
+/** For how long a job that could not be started here is out of the queue, with chance in it: many come back at once. */
+
+/** A job for which no sandbox could be made so often is given up. */
+export const MAX_HAND_BACKS = 8;
+const FIRST_MS = 500;
+const MAX_MS = 15_000;
+/** A job for another worker would else be taken again by this one at once. */
+const ELSEWHERE_MS = 1_000;
+
+const withChance = (ms: number): number => ms * (0.5 + Math.random() / 2);
+
+/** After so many tries that failed. */
+export const pauseAfter = (tries: number): number =>
+  withChance(Math.min(FIRST_MS * 2 ** (tries - 1), MAX_MS));
+
+/** Where nothing failed, but the job is for a worker that has what it asks for. */
+export const pauseForAnother = (): number => withChance(ELSEWHERE_MS);
