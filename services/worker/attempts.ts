@@ -13,15 +13,14 @@ import { MAX_STARTS } from '../../shared/queue/options.ts';
 import type { Settled, SettledAs } from '../../shared/queue/settle.ts';
 import { settleWithoutRun } from '../../shared/queue/settle-without-run.ts';
 import type { Runtime } from '../../shared/runtimes.ts';
-import { type BlobCache, BlobUnreachableError, BlobUnusableError } from './blob-cache.ts';
+import { type BlobCache, BlobUnusableError } from './blob-cache.ts';
 import { createDeadline, type Deadline, type EndCause } from './deadline.ts';
 import type { IsGenuine } from './genuine.ts';
-import { MAX_HAND_BACKS, pauseAfter, pauseForAnother } from './hand-back.ts';
+import { isBeforeRun, MAX_HAND_BACKS, pauseAfter, pauseForAnother } from './hand-back.ts';
 import type { LiveOutputs } from './live.ts';
 import { mayBeReused } from './outcome.ts';
 import { permit } from './permit.ts';
 import { type Leases, type Run, runJob } from './run-job.ts';
-import { SandboxUnavailableError } from './sandbox/sandbox.ts';
 import { settle } from './settle.ts';
 
 export interface AttemptsOptions {
@@ -246,9 +245,3 @@ export class Attempts {
     return this.#options.log.child({ job: id, start });
   }
 }
-
-/** Failures with which a run ends before its program can have started. */
-const isBeforeRun = (error: unknown): error is Error =>
-  error instanceof SandboxUnavailableError ||
-  error instanceof BlobUnusableError ||
-  error instanceof BlobUnreachableError;

@@ -1,4 +1,6 @@
-/** For how long a job that could not be started here is out of the queue, with chance in it: many come back at once. */
+/** What becomes of a job that could not be started here: for how long it is out of the queue, with chance in it. */
+import { BlobUnreachableError, BlobUnusableError } from './blob-cache.ts';
+import { SandboxUnavailableError } from './sandbox/sandbox.ts';
 
 /** A job for which no sandbox could be made so often is given up. */
 export const MAX_HAND_BACKS = 8;
@@ -15,3 +17,9 @@ export const pauseAfter = (tries: number): number =>
 
 /** Where nothing failed, but the job is for a worker that has what it asks for. */
 export const pauseForAnother = (): number => withChance(ELSEWHERE_MS);
+
+/** Failures with which a run ends before its program can have started. */
+export const isBeforeRun = (error: unknown): error is Error =>
+  error instanceof SandboxUnavailableError ||
+  error instanceof BlobUnusableError ||
+  error instanceof BlobUnreachableError;

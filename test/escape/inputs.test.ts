@@ -54,7 +54,7 @@ describe('files', () => {
         { path: 'plain', content: 'x' },
         { path: 'program', content: 'x', executable: true },
       ],
-      command: ['sh', '-c', 'id -u; stat -c "%a %u %g %Y" plain program'],
+      command: ['sh', '-c', 'id -u; find plain program -printf "%m %U %G %Ts\\n"'],
     });
     const [uid, ...lines] = stdout.trim().split('\n');
     expect(lines.map((line) => line.split(' ').slice(0, 3).join(' '))).toEqual([
@@ -71,7 +71,7 @@ describe('files', () => {
       content: head + 'x'.repeat(n * 997),
       executable: true,
     }));
-    const script = 'for n in $(seq 0 49); do ./p$n || echo failed $n; stat -c %s p$n; done';
+    const script = 'for n in $(seq 0 49); do ./p$n || echo failed $n; wc -c < p$n; done';
     const { stdout } = await api.run({ files, command: ['sh', '-c', script], timeoutMs: 30_000 });
     expect(stdout.trim().split('\n').map(Number)).toEqual(
       files.map(({ content }) => content.length),

@@ -108,9 +108,10 @@ describe('the host', () => {
 
 describe('orphans', () => {
   test('P04 by the thousand are reaped while the job runs', async () => {
-    const { result, verdicts } = await attack('orphans.c');
+    const orphans = RUNTIME === 'runc' ? '2000' : '200'; // under ptrace each takes its time
+    const { result, verdicts } = await attack('orphans.c', { args: [orphans] });
     expect(result.outcome).toEqual({ kind: 'exited', exitCode: 0 });
-    expect(verdicts).toEqual({ made: '2000', dead: '0' });
+    expect(verdicts).toEqual({ made: orphans, dead: '0' });
   });
 });
 
