@@ -6,10 +6,10 @@
  * Then the same while nobody's work fills the bulk lane.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Caller } from '../test/helpers/server.ts';
 import { cancelBatch, submitBatch, untilRunning } from './batches.ts';
 import type { Benchmark, Run } from './benchmark.ts';
 import { type Client, serve, untilPoolFull } from './cofferdam.ts';
+import { type KeptConnection, keepConnection } from './kept-connection.ts';
 import { residentMb } from './memory.ts';
 import { dockerRun } from './peers/docker-run.ts';
 import { plainProcess } from './peers/plain-process.ts';
@@ -17,6 +17,10 @@ import { atLeast, atMost, type Row, type Target } from './report.ts';
 import { median, percentile, TIME_COLUMNS, timeOf, timeRow } from './times.ts';
 
 const WARM_UP = 3;
+/** A server that was just started has code that no job has run yet. These share a sandbox, so that they take seconds. */
+const WARM_UP_JOBS = 300;
+/** The engine is not done with a container when `docker run` returns. */
+const REST_MS = 100;
 /** Between two jobs beside a full bulk lane: time for the pool, and so that they meet it in all its states. */
 const PAUSE_MS = 250;
 /** More than are run while they are wanted. */
@@ -43,11 +47,13 @@ export const latency: Benchmark = {
   async measure(run) {
     const rounds = run.isQuick ? 8 : 40;
     const server = await serve(run);
-    const first = await measureCommand(server.api, TRUE, rounds);
-    const second = await measureCommand(server.api, PYTHON, rounds);
+    const jobs = run.own(keepConnection(server), (connection) => connection.close());
+    await warmUp(jobs);
+    const first = await measureCommand({ server, jobs }, TRUE, rounds);
+    const second = await measureCommand({ server, jobs }, PYTHON, rounds);
     await sleep(1_000);
     const memory = residentMb(server.pid);
-    const lane = await measureBesideBulk(run, server);
+    const lane = await measureBesideBulk(run, { server, jobs });
     return {
       tables: [
         { title: 'alone', columns: TIME_COLUMNS, rows: [...first.rows, ...second.rows] },
@@ -55,7 +61,8 @@ export const latency: Benchmark = {
       ],
       targets: [...first.targets, ...lane.targets],
       notes: [
-        `${rounds} rounds after ${WARM_UP} of warm-up; in each: docker run, one job, one plain process.`,
+        `${rounds} rounds after ${WARM_UP_JOBS} jobs and ${WARM_UP} rounds of warm-up; in each: docker run, one job, one plain process.`,
+        'Jobs go over one connection that is kept.',
         'Alone, every job found a ready sandbox, which was used once.',
         `Resident memory of the server (API and worker in one process), idle: ${memory.toFixed(0)} MiB.`,
       ],
@@ -63,8 +70,20 @@ export const latency: Benchmark = {
   },
 };
 
+/** The server and the connection to it over which jobs are timed. */
+interface Measured {
+  readonly server: Client;
+  readonly jobs: KeptConnection;
+}
+
+async function warmUp(jobs: KeptConnection): Promise<void> {
+  for (let sent = 0; sent < WARM_UP_JOBS; sent++) {
+    await jobs.run({ command: ['true'], isolation: 'group', group: 'warm-up' });
+  }
+}
+
 async function measureCommand(
-  api: Caller,
+  { server, jobs: connection }: Measured,
   { title, image, argv }: Command,
   rounds: number,
 ): Promise<{ rows: Row[]; targets: Target[] }> {
@@ -74,8 +93,9 @@ async function measureCommand(
   const plain: number[] = [];
   for (let round = -WARM_UP; round < rounds; round++) {
     const dockerRunMs = await timeOf(() => dockerRun(image, argv));
-    await untilPoolFull(api);
-    const jobMs = await timeOf(() => api.run(request));
+    await untilPoolFull(server.api);
+    await sleep(REST_MS);
+    const jobMs = await timeOf(() => connection.run(request));
     const plainMs = await timeOf(() => plainProcess(argv));
     if (round < 0) continue;
     jobs.push(jobMs);
@@ -99,22 +119,22 @@ async function measureCommand(
 
 async function measureBesideBulk(
   run: Run,
-  client: Client,
+  { server, jobs }: Measured,
 ): Promise<{ rows: Row[]; targets: Target[] }> {
   const rounds = run.isQuick ? 20 : 100;
   const series = async (): Promise<number[]> => {
     const times: number[] = [];
     for (let round = 0; round < rounds; round++) {
       await sleep(PAUSE_MS);
-      times.push(await timeOf(() => client.api.run({ command: ['true'] })));
+      times.push(await timeOf(() => jobs.run({ command: ['true'] })));
     }
     return times;
   };
   const idle = await series();
-  const batch = await submitBatch(client, { defaults: BURN }, BULK_JOBS, () => ({}));
-  await untilRunning(client, batch.id);
+  const batch = await submitBatch(server, { defaults: BURN }, BULK_JOBS, () => ({}));
+  await untilRunning(server, batch.id);
   const loaded = await series();
-  await cancelBatch(client, batch.id);
+  await cancelBatch(server, batch.id);
   const slower = percentile(loaded, 95) / percentile(idle, 95);
   return {
     rows: [

@@ -106,9 +106,11 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
     const args = { ...(request.query as object), ...(request.params as object) };
     await options.decide({ tool, caller: request.caller, args, nowMs: Date.now() });
   });
-  // A connection kept alive past the answer that was under way would hold up the stop.
-  server.addHook('onSend', async (_request, reply) => {
+  server.addHook('onSend', async (request, reply) => {
+    // A connection kept alive past the answer that was under way would hold up the stop.
     if (isClosing) void reply.header('Connection', 'close');
+    // The framework would close at once: a client that still sends then meets a reset, and may never read the refusal.
+    else if (!request.raw.complete) void reply.removeHeader('Connection');
   });
   server.register(async (scope) => {
     options.addRoutes(scope as Server);

@@ -7,10 +7,14 @@ import type { Sandbox, SandboxEngine } from '../sandbox/sandbox.ts';
 import type { EngineGate } from './gate.ts';
 import type { Uids } from './uids.ts';
 
+/** Whoever waits for the result that was just published must not wait for this. */
+const BEGIN_AFTER_MS = 15;
 const RETRY_FIRST_MS = 200;
 const RETRY_MAX_MS = 10_000;
 /** Removals that are still failing when the worker stops are left to another worker's sweep. */
 const TRIES_WHILE_STOPPING = 3;
+
+const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** A sandbox, or what is left of one that could not be made and has no guest to end. */
 type Removable = Pick<Sandbox, 'nonce' | 'uid'> & Partial<Pick<Sandbox, 'end'>>;
@@ -35,6 +39,7 @@ export function createRemover(options: {
   let isStopping = false;
 
   const removeUntilGone = async ({ nonce, end }: Removable): Promise<boolean> => {
+    await sleep(BEGIN_AFTER_MS);
     for (let tries = 1; ; tries++) {
       try {
         await gate.remove(async () => {
@@ -47,7 +52,7 @@ export function createRemover(options: {
       }
       if (isStopping && tries >= TRIES_WHILE_STOPPING) return false;
       const pauseMs = Math.min(RETRY_FIRST_MS * 2 ** (tries - 1), RETRY_MAX_MS);
-      await new Promise((resolve) => setTimeout(resolve, pauseMs));
+      await sleep(pauseMs);
     }
   };
 

@@ -114,8 +114,7 @@ describe('a sandbox of a group goes', () => {
     const { groups, engine, runIn } = someGroups();
     const first = await runIn('a');
     groups.retire(first, { isReusable: false });
-    await aMoment();
-    expect(engine.removed).toContain(first.nonce);
+    await vi.waitFor(() => expect(engine.removed).toContain(first.nonce));
     expect(engine.resets).toBe(0);
     expect(await runIn('a')).not.toBe(first);
     await groups.stop();
@@ -125,8 +124,7 @@ describe('a sandbox of a group goes', () => {
     const { groups, engine, runIn } = someGroups();
     const sandbox = await runIn(null);
     groups.retire(sandbox, REUSABLE);
-    await aMoment();
-    expect(engine.removed).toContain(sandbox.nonce);
+    await vi.waitFor(() => expect(engine.removed).toContain(sandbox.nonce));
     await groups.stop();
   });
 
@@ -182,8 +180,7 @@ describe('a sandbox of a group goes', () => {
     }
     groups.retire(first, REUSABLE);
     expect(await runIn('a')).not.toBe(first);
-    await aMoment();
-    expect(engine.removed).toContain(first.nonce);
+    await vi.waitFor(() => expect(engine.removed).toContain(first.nonce));
     await groups.stop();
   });
 
@@ -213,8 +210,7 @@ describe('a sandbox of a group goes', () => {
       await new Promise((resolve) => setImmediate(resolve));
       expect(groups.figures().kept).toBeLessThanOrEqual(4);
     }
-    await aMoment();
-    expect(engine.removed).toHaveLength(96);
+    await vi.waitFor(() => expect(engine.removed).toHaveLength(96));
     for (const nonce of nonces.slice(-4)) expect(engine.existing.has(nonce)).toBe(true);
     await groups.stop();
     expect(engine.existing.size).toBe(0);
@@ -227,8 +223,7 @@ describe('a sandbox of a group goes', () => {
     await aMoment();
     first.disconnect();
     expect(await runIn('a')).not.toBe(first);
-    await aMoment();
-    expect(engine.removed).toEqual([first.nonce]);
+    await vi.waitFor(() => expect(engine.removed).toEqual([first.nonce]));
     await groups.stop();
   });
 
