@@ -116,7 +116,7 @@ export function expectNothingLeft(): void {
     });
   });
 
-  test('no sandbox of a finished job is left', async () => {
+  test('nothing of a finished job is left', async () => {
     const { worker } = await api.run({ command: ['true'] });
     const deadline = Date.now() + SETTLED_WITHIN_MS;
     let seen = { leased: -1, ofPool: -1, ofEngine: -2 };
