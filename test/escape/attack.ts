@@ -7,7 +7,7 @@ import type { JobRequestInput } from '../../shared/contract/request.ts';
 import type { JobResult, StepResult } from '../../shared/contract/result.ts';
 import { sandboxes } from '../helpers/docker.ts';
 import { callerOf } from '../helpers/server.ts';
-import { expectRemains, type Remains, remains } from './remains.ts';
+import { expectRemains, lookAt, type Ours, type Remains, remains } from './remains.ts';
 
 export const FIXTURES = path.resolve(import.meta.dirname, '../fixtures/escape');
 /** For attacks that end by themselves: generous, since the machine may be busy. */
@@ -105,15 +105,19 @@ export const otherThan = (verdicts: Record<string, string>, ...expected: string[
  * there, no process of a job, no volume, no engine's process or cgroup of a sandbox that is gone, no disk or memory spent.
  */
 export function expectNothingLeft(): void {
-  let before: Remains | undefined;
+  const { pid } = inject('server');
+  const ours: Ours = { sandboxes: new Set() };
+  let before: Remains;
   beforeAll(async () => {
-    before = await remains(inject('server').pid);
+    before = await remains(pid);
   });
   afterEach(async () => {
-    expect(await api.run({ command: ['echo', 'unharmed'] })).toMatchObject({
+    const unharmed = await api.run({ command: ['echo', 'unharmed'] });
+    expect(unharmed).toMatchObject({
       outcome: { kind: 'exited', exitCode: 0 },
       stdout: 'unharmed\n',
     });
+    await lookAt(ours, unharmed.worker ?? '');
   });
 
   test('nothing of a finished job is left', async () => {
@@ -127,7 +131,7 @@ export function expectNothingLeft(): void {
       seen = { leased: leased + removing, ofPool: ready + creating, ofEngine };
     }
     expect(seen).toEqual({ leased: 0, ofPool: seen.ofEngine, ofEngine: seen.ofEngine });
-    await expectRemains(before, inject('server').pid);
+    await expectRemains(before, ours, pid);
   });
 }
 

@@ -6,10 +6,9 @@ import { residentBytes } from '../e2e/process-memory.ts';
 import { docker } from '../helpers/docker.ts';
 
 const MIB = 1024 * 1024;
-/** Uids of jobs, of all workers (services/worker/pool/uids.ts). */
+/** Each worker has a block of uids of its own (services/worker/pool/uids.ts). */
 const FIRST_UID = 200_000;
-const LAST_UID = FIRST_UID + 4096 * 1024;
-/** Of this machine others make use as well: what they leave for a moment is waited out. */
+const BLOCK_SIZE = 1024;
 const GONE_WITHIN_MS = 20_000;
 const POLL_MS = 250;
 /** What others write and hold meanwhile; an attack that got through its limit would take more. */
@@ -33,17 +32,31 @@ export async function remains(server: number): Promise<Remains> {
   };
 }
 
+/** The sandboxes of a worker at some moments, and its block of uids: others on this engine are none of ours. */
+export interface Ours {
+  readonly sandboxes: Set<string>;
+  uids?: number;
+}
+
+export async function lookAt(ours: Ours, worker: string): Promise<void> {
+  const format = '{{.ID}} {{.Label "cofferdam.uid"}}';
+  const filter = `label=cofferdam.worker=${worker}`;
+  const listed = await docker('ps', '-a', '--no-trunc', '--filter', filter, '--format', format);
+  for (const line of listed.split('\n').filter((one) => one !== '')) {
+    const [id = '', uid] = line.split(' ');
+    ours.sandboxes.add(id);
+    ours.uids = Math.floor((Number(uid) - FIRST_UID) / BLOCK_SIZE);
+  }
+}
+
 /** Waits for the moment at which nothing is left over; says what is when there is none. */
-export async function expectRemains(before: Remains | undefined, server: number): Promise<void> {
-  if (before === undefined) throw new Error('nobody looked before');
+export async function expectRemains(before: Remains, ours: Ours, server: number): Promise<void> {
+  expect(ours.sandboxes.size).toBeGreaterThan(0);
   const deadline = Date.now() + GONE_WITHIN_MS;
-  let left = await leftovers();
-  // What was left at two looks is left: a sandbox that others just make or remove is between two states.
-  for (let again = left; again.length > 0 && Date.now() < deadline; ) {
+  let left = await leftovers(ours);
+  while (left.length > 0 && Date.now() < deadline) {
     await sleep(POLL_MS);
-    again = await leftovers();
-    left = left.filter((one) => again.includes(one));
-    if (left.length === 0) break;
+    left = await leftovers(ours);
   }
   expect(left).toEqual([]);
   const after = await remains(server);
@@ -52,11 +65,12 @@ export async function expectRemains(before: Remains | undefined, server: number)
   expect(after.serverBytes - before.serverBytes).toBeLessThan(MEMORY_TOLERANCE);
 }
 
-/** Engine processes and cgroups of sandboxes that the engine does not know, and processes of jobs outside of any. */
-async function leftovers(): Promise<string[]> {
+/** Engine processes and cgroups of sandboxes of ours that the engine does not know any more, and processes of their jobs. */
+async function leftovers(ours: Ours): Promise<string[]> {
   const ofEngine = new Set((await docker('ps', '-aq', '--no-trunc')).split('\n'));
-  const cgroups = CGROUPS.flatMap(foldersIn).filter((id) => !ofEngine.has(id));
-  const processes = readdirSync('/proc').flatMap((pid) => strayOf(pid, ofEngine));
+  const isGone = (id: string): boolean => ours.sandboxes.has(id) && !ofEngine.has(id);
+  const cgroups = CGROUPS.flatMap(foldersIn).filter(isGone);
+  const processes = readdirSync('/proc').flatMap((pid) => strayOf(pid, ours, isGone));
   return [...cgroups.map((id) => `cgroup ${id}`), ...processes];
 }
 
@@ -68,16 +82,16 @@ const foldersIn = (folder: string): string[] => {
   }
 };
 
-function strayOf(pid: string, ofEngine: ReadonlySet<string>): string[] {
+function strayOf(pid: string, ours: Ours, isGone: (id: string) => boolean): string[] {
   if (!/^\d+$/.test(pid)) return [];
   try {
     const command = readFileSync(`/proc/${pid}/cmdline`, 'latin1');
     const [, shim] = command.match(/^[^\0]*containerd-shim[^\0]*\0.*\0-id\0([0-9a-f]{64})\0/) ?? [];
-    if (shim !== undefined) return ofEngine.has(shim) ? [] : [`shim ${pid} of ${shim}`];
+    if (shim !== undefined) return isGone(shim) ? [`shim ${pid} of ${shim}`] : [];
     const [, uid] = readFileSync(`/proc/${pid}/status`, 'latin1').match(/^Uid:\t(\d+)/m) ?? [];
-    if (Number(uid) < FIRST_UID || Number(uid) >= LAST_UID) return [];
-    const [, sandbox] = readFileSync(`/proc/${pid}/cgroup`, 'latin1').match(/([0-9a-f]{64})/) ?? [];
-    return sandbox !== undefined && ofEngine.has(sandbox) ? [] : [`process ${pid} of uid ${uid}`];
+    // No job runs any more: what still has a uid of ours is one that got away.
+    const isOurs = Math.floor((Number(uid) - FIRST_UID) / BLOCK_SIZE) === ours.uids;
+    return isOurs ? [`process ${pid} of uid ${uid}`] : [];
   } catch {
     return []; // it ended meanwhile
   }
