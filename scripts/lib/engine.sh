@@ -91,13 +91,18 @@ GVISOR_ARGUMENTS='"--platform=ptrace", "--network=none", "--oci-seccomp"'
 ensure_gvisor() {
   [ -z "${DOCKER_HOST-}" ] && is_root && has dockerd || return 0
   engine_has_runsc && return 0
-  has runsc || { has apt-get && step 'installing runsc' apt_install_with_lists runsc; } || return 0
+  # Only where apt knows it: a machine that cannot have it must not look for it at each start.
+  has runsc || { apt_knows runsc && step 'installing runsc' apt_install_now runsc; } || return 0
   if [ -e /etc/docker/daemon.json ]; then
     echo 'setup: /etc/docker/daemon.json is yours; for gVisor, add to it and reload the engine:' >&2
     echo "    $(gvisor_entry)" >&2
     return 0
   fi
   step 'registering runsc with the engine' register_runsc || return 0
+}
+
+apt_knows() {
+  has apt-cache && limit 30 apt-cache show "$1" >/dev/null 2>&1
 }
 
 engine_has_runsc() {
