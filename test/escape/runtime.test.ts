@@ -163,7 +163,7 @@ describe('the engine', () => {
 describe('languages', () => {
   test('E39 may start processes, which are as confined as they are', async () => {
     const python = `import os, subprocess
-print(subprocess.run(["id", "-u"], capture_output=True, text=True).stdout.strip() == str(os.getuid()))
+print(subprocess.run(["id", "-u"], capture_output=True, text=True).stdout.strip() == str(os.getuid()), flush=True)
 child = os.fork()
 if child == 0: os.execvp("grep", ["grep", "CapEff", "/proc/self/status"])
 os.waitpid(child, 0)`;

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import path from 'node:path';
 import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { QUEUE_PREFIX } from '../../shared/queue/options.ts';
 import { callerOf, type ServerProcess, startServer } from '../helpers/server.ts';
 import { RUNTIME } from './attack.ts';
 
@@ -63,7 +64,7 @@ describe('a secret', () => {
   });
 
   test('I14 is not in what the library of the queue keeps, which is ids', async () => {
-    const queues = await contents('*bull*');
+    const queues = await contents(`${QUEUE_PREFIX}*`);
     expect(queues.length).toBeGreaterThan(10);
     expect(queues).not.toContain(secret);
   });
@@ -71,7 +72,7 @@ describe('a secret', () => {
   test('I16 that is a key is kept as a hash, and is no key in an address', async () => {
     const made = await api.send('/v1/keys', {
       method: 'POST',
-      body: { name: 'a key', tenant: 'default', scopes: ['exec'] },
+      body: { name: 'a key', tenant: 'default', scopes: ['exec:run'] },
     });
     const { key } = (await made.json()) as { key?: string };
     expect([made.status, typeof key]).toEqual([201, 'string']);
