@@ -35,6 +35,9 @@ export const statusOf = (error: unknown): number | undefined =>
     ? error.statusCode
     : undefined;
 
+/** 128 and SIGKILL. */
+const KILLED = 137;
+const OOM_HEARD_WITHIN_S = 2;
 /** With what a process in Go ends that fails, such as gVisor's kernel when it gets no further thread. */
 const GO_FAILED = 2;
 
@@ -45,13 +48,35 @@ export async function causeOfDeath(docker: Docker, id: string): Promise<CauseOfD
   while (Date.now() < deadline) {
     try {
       const { State, HostConfig } = await container.inspect(within(CALL_TIMEOUT_MS));
-      if (!State.Running) return causeIn(State, HostConfig.Runtime);
+      if (!State.Running) {
+        const cause = causeIn(State, HostConfig.Runtime);
+        const isOpen = cause === undefined && State.ExitCode === KILLED;
+        return isOpen && (await hearsOfMemory(docker, id)) ? 'memory' : cause;
+      }
     } catch {
       return undefined; // removed by somebody, or the engine is away: nothing is known
     }
     await new Promise((resolve) => setTimeout(resolve, GONE_POLL_MS));
   }
   return undefined;
+}
+
+/**
+ * The engine notes for ever with a container's end whether its memory was the reason; where it hears of that only after
+ * the end, it says so in its events alone.
+ */
+async function hearsOfMemory(docker: Docker, id: string): Promise<boolean> {
+  const nowS = Date.now() / 1000;
+  const events = await promised<AsyncIterable<Buffer>>(
+    docker.getEvents({
+      since: String(nowS - OOM_HEARD_WITHIN_S),
+      until: String(nowS + OOM_HEARD_WITHIN_S),
+      filters: { container: [id], event: ['oom'] },
+      ...within(CALL_TIMEOUT_MS),
+    } as never),
+  );
+  for await (const _ of events) return true;
+  return false;
 }
 
 function causeIn(
