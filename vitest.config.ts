@@ -1,6 +1,8 @@
 import { defineConfig } from 'vitest/config';
 
 const TEST_TIMEOUT_MS = 60_000;
+/** A dead worker's jobs are taken up within half a minute; a row waits for that a few times. */
+const FAULT_TIMEOUT_MS = 300_000;
 
 /** The attacks, and what bears an id of theirs elsewhere, once more on a server whose default runtime is gVisor. */
 const ATTACKS = [
@@ -12,7 +14,13 @@ const FEW_ATTACKS = [
   'test/escape/{frames,network,pid-one,privilege,runtime,system-calls,time}.test.ts',
 ];
 
-/** Three kinds of tests: of one module, of the guest over pipes, and of a whole server through its API, twice. */
+/** Rows of the fault matrix that take minutes: `npm run test:faults` names them, `npm test` leaves them out. */
+const SLOW_FAULTS = process.env.FAULTS === 'all' ? [] : ['test/faults/slow/**'];
+
+/**
+ * Four kinds of tests: of one module, of the guest over pipes, of a whole server through its API, once more on gVisor, and
+ * of processes that are killed, cut off and starved.
+ */
 export default defineConfig({
   test: {
     testTimeout: TEST_TIMEOUT_MS,
@@ -23,7 +31,14 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/worker/guest/**', 'test/e2e/**', 'test/escape/**', '**/node_modules/**'],
+          exclude: [
+            'test/worker/guest/**',
+            'test/e2e/**',
+            'test/escape/**',
+            'test/faults/*.test.ts',
+            'test/faults/!(kit)/**',
+            '**/node_modules/**',
+          ],
           sequence: { groupOrder: 0 },
         },
       },
@@ -56,6 +71,18 @@ export default defineConfig({
           provide: { runtime: 'runsc' },
           maxWorkers: 1,
           sequence: { groupOrder: 3 },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'faults',
+          include: ['test/faults/**/*.test.ts'],
+          exclude: [...SLOW_FAULTS, 'test/faults/kit/**', '**/node_modules/**'],
+          testTimeout: FAULT_TIMEOUT_MS,
+          hookTimeout: FAULT_TIMEOUT_MS,
+          maxWorkers: 1,
+          sequence: { groupOrder: 4 },
         },
       },
     ],

@@ -4,13 +4,13 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { JobResult } from '../shared/contract/result.ts';
+import { type EngineWitness, watchEngine } from '../test/faults/kit/witness.ts';
 import type { Caller } from '../test/helpers/server.ts';
 import type { Benchmark } from './benchmark.ts';
 import { serve } from './cofferdam.ts';
 import { inParallel } from './load.ts';
 import { atMost } from './report.ts';
 import { percentile, TIME_COLUMNS, timeRow } from './times.ts';
-import { type End, type Witness, watchEngine } from './witness.ts';
 
 const UPLOADS_AT_ONCE = 20;
 const WAITING_AT_ONCE = 3;
@@ -32,7 +32,8 @@ export const cancel: Benchmark = {
   async measure(run) {
     const [jobs, ofRunning] = run.isQuick ? [150, 15] : [1_000, 150];
     const { api, worker } = await serve(run, { COFFERDAM_SLOTS: String(SLOTS) });
-    const witness = watchEngine(run, worker);
+    const witness = watchEngine({ label: `cofferdam.worker=${worker}` });
+    run.own(witness, () => witness.stop());
     const accepted = await inParallel(jobs, UPLOADS_AT_ONCE, () => api.submit(JOB));
     const ids = accepted.map(({ id }) => id);
     const first = ids.slice(0, ofRunning);
@@ -91,7 +92,11 @@ async function cancelOne(api: Caller, id: string): Promise<Cancelled> {
   return { result, sentAtMs, tookMs: performance.now() - startedAt };
 }
 
-const endsOf = (witness: Witness, jobs: readonly Cancelled[], end: End): Promise<number[]> =>
+const endsOf = (
+  witness: EngineWitness,
+  jobs: readonly Cancelled[],
+  end: 'die' | 'destroy',
+): Promise<number[]> =>
   Promise.all(
     jobs.map(
       async ({ result, sentAtMs }) =>

@@ -116,7 +116,8 @@ describe('the layers', () => {
   const STAGES: Readonly<Record<string, readonly RegExp[]>> = {
     worker: [
       /^main\.ts$/,
-      /^consumer\.ts$|^presence\.ts$|^slots\.ts$|^supply\.ts$/,
+      /^watchdog\.ts$|^supply\.ts$/,
+      /^consumer\.ts$|^presence\.ts$|^slots\.ts$/,
       /^attempts\.ts$/,
       /^settle\.ts$|^permit\.ts$|^hand-back\.ts$/,
       /^result\.ts$|^redact\.ts$|^genuine\.ts$/,
@@ -142,7 +143,7 @@ describe('the layers', () => {
       /^permission\.ts$/,
       /^approvals\//,
       /^callbacks\//,
-      /^results\.ts$|^blobs\.ts$|^canceller\.ts$|^pressure\.ts$|^runtimes\.ts$/,
+      /^results\.ts$|^blobs\.ts$|^canceller\.ts$|^pressure\.ts$|^departure\.ts$|^runtimes\.ts$/,
       /^policy\//,
       /^audit\.ts$/,
       /^audit-\w+\.ts$/,
@@ -258,7 +259,7 @@ describe('the choke points', () => {
   });
 
   it('open connections to Redis in one file', () => {
-    expect(filesWith(/new Redis\(/)).toEqual(['shared/queue/connection.ts']);
+    expect(filesWith(/new (Redis|Cluster)\(/)).toEqual(['shared/queue/connection.ts']);
   });
 
   it('throw nothing without a code where a request is answered', () => {

@@ -1,10 +1,12 @@
 /** The only road into the queue: request → spec → record → queue. The record comes first; a sweep mends what follows. */
+
 import { createHash, randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import type { Settings } from '../../shared/config/settings.ts';
 import type { JobRequest } from '../../shared/contract/request.ts';
 import { AppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
+import { milestone } from '../../shared/milestones.ts';
 import {
   type Admitted,
   admissionReloads,
@@ -12,6 +14,7 @@ import {
   findRepeated,
   type Share,
 } from '../../shared/queue/admit.ts';
+import { keepsOrder } from '../../shared/queue/connection.ts';
 import type { Entrance } from '../../shared/queue/entrance.ts';
 import { costOf, type Entry } from '../../shared/queue/fair-share.ts';
 import type { Caller } from './auth.ts';
@@ -88,6 +91,7 @@ export interface AdmitOptions {
 export function createAdmit(options: AdmitOptions): Admit {
   const { redis, entrance, permission, limits, log } = options;
   const turns = createTurns();
+  const isOrdered = keepsOrder(redis);
   let fullUntilMs = 0;
 
   const shareOf: Admit['shareOf'] = ({ tenant }) => {
@@ -136,6 +140,7 @@ export function createAdmit(options: AdmitOptions): Admit {
       const share = shareOf(caller);
       const acceptedAtMs = Date.now();
       const reloads = admissionReloads();
+      milestone('before_record');
       const recorded = admitJob(redis, {
         ...job,
         tenant,
@@ -149,10 +154,12 @@ export function createAdmit(options: AdmitOptions): Admit {
       // On one connection the record is written first. Where nothing will refuse it and its turn is known, the way into
       // the queue goes right behind, and one flush brings both to disk; should it be refused all the same, a worker
       // ignores the bare id.
-      const isSure = idempotency === null && !job.approval && acceptedAtMs > fullUntilMs;
+      const isSure =
+        isOrdered && idempotency === null && !job.approval && acceptedAtMs > fullUntilMs;
       const isFirst = isSure && turns.tryFirst(lane, tenant);
       const early = isFirst ? entrance.add([{ id, lane, priority: 1 }]) : undefined;
       early?.catch(() => {});
+      milestone('record_sent');
       const admitted = await recorded.finally(() => isFirst && turns.answered(lane, tenant));
       if (admitted.kind === 'awaiting_approval') {
         permission.announce([granted]);

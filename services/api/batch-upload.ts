@@ -3,12 +3,14 @@
  * goes to Redis the next is judged. What was sent before, under the same Idempotency-Key, is there already and stays as
  * it is, so that a cut upload is simply sent again.
  */
+
 import { randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import type { Settings } from '../../shared/config/settings.ts';
 import type { BatchAccepted, BatchOptions } from '../../shared/contract/batch.ts';
 import { AppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
+import { milestone } from '../../shared/milestones.ts';
 import { admitBatchJobs, findAdmitted } from '../../shared/queue/admit-batch.ts';
 import { createBatch, readBatch, sealBatch, stopBatch } from '../../shared/queue/batch-record.ts';
 import type { Entrance } from '../../shared/queue/entrance.ts';
@@ -23,7 +25,7 @@ import type { Canceller } from './canceller.ts';
 import type { Permission } from './permission.ts';
 import type { Pressure } from './pressure.ts';
 
-const CHUNK_JOBS = 500;
+const CHUNK_JOBS = 200;
 const CHUNK_BYTES = 1024 * 1024;
 const CHUNK_WITHIN_MS = 250;
 
@@ -190,7 +192,8 @@ async function admitChunk(
   const { entries, end } = await grantLines(parts.permission, lines, { known, isWhole, refused });
   if (entries.length === 0 && end !== undefined) throw end.error;
   const granted = entries.flatMap((entry) => entry.granted ?? []);
-  const admitted = await admitBatchJobs(parts.redis, {
+  milestone('before_record');
+  const admitting = admitBatchJobs(parts.redis, {
     batch: id,
     tenant: caller.tenant,
     share,
@@ -198,6 +201,8 @@ async function admitChunk(
     maxOpenJobs: parts.maxOpenJobs,
     jobs: entries.map(({ job }) => job),
   });
+  milestone('record_sent');
+  const admitted = await admitting;
   if (admitted.kind !== 'accepted') parts.permission.withdraw(granted);
   switch (admitted.kind) {
     case 'accepted':

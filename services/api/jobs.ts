@@ -77,8 +77,8 @@ export function createJobs(options: { redis: Redis; results: Results; entrance: 
         const outcome = { kind: 'cancelled', by: 'caller' } as const;
         const { as, released } = await settleWithoutRun(redis, { id, record, outcome });
         entrance.release(released);
-        if (as !== 'fenced' || record.state === 'queued') break;
-        // It was approved just now.
+        if (as !== 'fenced') break;
+        // It was approved, begun or handed back just now.
         record = await ownRecord(caller, id);
       }
       // It may have started meanwhile, or have been running all along.

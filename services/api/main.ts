@@ -18,6 +18,7 @@ import { createBatchResults } from './batch-results.ts';
 import { createBatches } from './batches.ts';
 import { startCallbacks } from './callbacks/start.ts';
 import { serverUrl } from './config.ts';
+import { createDeparture } from './departure.ts';
 import { createJobs } from './jobs.ts';
 import { mcpRoutes } from './mcp/endpoint.ts';
 import type { McpParts } from './mcp/parts.ts';
@@ -51,7 +52,7 @@ export async function startApi(parts: ApiParts): Promise<{ url: string }> {
   if (!catalogue.has(settings.defaultImage)) {
     throw new Error(`COFFERDAM_DEFAULT_IMAGE: there is no image ${settings.defaultImage}.`);
   }
-  const closing = new AbortController();
+  const departure = createDeparture(settings.stopNoticeMs);
   const { redis, subscriber, check } = await openStore(parts);
   const { tenants, apiKeys, authenticate } = await startAccess(parts, redis);
   const { results, instance } = await startResults(parts, { redis, subscriber });
@@ -59,7 +60,7 @@ export async function startApi(parts: ApiParts): Promise<{ url: string }> {
   const work = await startWork(parts, { redis, catalogue, tenants, callbacks });
   const { policy, onAct, approvals, store, resolveWith, seal } = work.governance;
   const jobs = createJobs({ redis, results, entrance: work.entrance });
-  const { signal } = closing;
+  const { signal } = departure;
   const batches = createBatches({ redis, canceller: work.canceller, closing: signal, log });
   const batchResults = createBatchResults({ redis, batches, closing: signal });
 
@@ -86,14 +87,14 @@ export async function startApi(parts: ApiParts): Promise<{ url: string }> {
       keyRoutes(scope, { apiKeys, onAct });
       tenantRoutes(scope, { tenants, onAct });
       infoRoutes(scope, { redis, settings, catalogue, version });
-      healthRoutes(scope, { redis, check, metrics, policyProblems: store.problems });
+      healthRoutes(scope, { redis, check, metrics, departure, policyProblems: store.problems });
       const { admit, upload } = work;
       const tools = { redis, admit, upload, jobs, batches, batchResults, results, instance };
       mountMcp(scope, parts, { ...tools, policy, authenticate, catalogue, version });
     },
   });
-  lifecycle.own('http', server, () => {
-    closing.abort();
+  lifecycle.own('http', server, async () => {
+    await departure.begin();
     results.release();
     streams.release();
     return server.close();

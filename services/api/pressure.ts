@@ -9,6 +9,7 @@ import { LANES, type Lane } from '../../shared/contract/lane.ts';
 import { AppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { Metrics } from '../../shared/metrics.ts';
+import { besideOurKeys } from '../../shared/queue/connection.ts';
 import { readQueueAges } from '../../shared/queue/queue-age.ts';
 
 const LOOK_MS = 1_000;
@@ -100,7 +101,7 @@ function medianMs(loop: IntervalHistogram): number | undefined {
 }
 
 async function readMemory(redis: Redis): Promise<{ usedBytes: number; maxBytes: number }> {
-  const info = await redis.info('memory');
+  const info = String(await besideOurKeys(redis, (behind) => behind.info('memory')));
   const figure = (name: string): number =>
     Number(info.match(new RegExp(`^${name}:(\\d+)`, 'm'))?.[1] ?? 0);
   return { usedBytes: figure('used_memory'), maxBytes: figure('maxmemory') };

@@ -1,4 +1,5 @@
 /** The HTTP server without its socket: limits, parsing, authentication, errors, documents; the routes are elsewhere. */
+
 import { isUtf8 } from 'node:buffer';
 import { randomUUID } from 'node:crypto';
 import swagger from '@fastify/swagger';
@@ -14,6 +15,7 @@ import { AppError } from '../../shared/errors.ts';
 import type { Log } from '../../shared/log.ts';
 import type { Metrics } from '../../shared/metrics.ts';
 import { seconds } from '../../shared/metrics.ts';
+import { milestone } from '../../shared/milestones.ts';
 import { type Authenticate, requireScope } from './auth.ts';
 import { problemOf, requestInvalid, sendError } from './http-error.ts';
 import { isTooDeep, tooDeep } from './json-depth.ts';
@@ -191,6 +193,7 @@ function measureRequests(server: Server, metrics: Metrics): void {
     ['method', 'route', 'status'],
   );
   server.addHook('onResponse', async (request, reply) => {
+    if (request.method === 'POST') milestone('reply_sent');
     const route = request.routeOptions.url ?? 'none';
     duration(reply.elapsedTime / 1000, request.method, route, String(reply.statusCode));
     request.log.debug({ method: request.method, route, status: reply.statusCode }, 'request');

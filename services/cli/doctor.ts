@@ -94,8 +94,9 @@ const redisFindings = (settings: Settings): Promise<Finding[]> =>
     const redis = connectRedis({ url: settings.redisUrl }, 'request', createLog('silent'));
     try {
       await waitUntilReady(redis, REDIS_WITHIN_MS);
-      const { version, durability, faults } = await checkRedis(redis);
-      if (faults.length > 0) return faults.map((fault) => bad('redis', fault, 'see the line'));
+      const { version, durability, refusal, faults } = await checkRedis(redis);
+      const all = refusal === undefined ? faults : [...faults, refusal];
+      if (all.length > 0) return all.map((fault) => bad('redis', fault, 'see the line'));
       return durability === 'strict'
         ? [ok('redis', `${version}, every write on disk before it is answered`)]
         : [

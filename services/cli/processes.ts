@@ -26,7 +26,8 @@ interface Base {
 async function starting(env: Env, start: (base: Base) => Promise<void>): Promise<void> {
   const settings = parseSettings(env);
   const log = createLog(settings.logLevel);
-  const lifecycle = createLifecycle({ drainMs: settings.drainMs, log });
+  const { drainMs, stopNoticeMs } = settings;
+  const lifecycle = createLifecycle({ drainMs: stopNoticeMs + drainMs, log });
   lifecycle.stopOnSignals();
   try {
     await start({ settings, log, lifecycle });

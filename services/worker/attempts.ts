@@ -2,12 +2,15 @@
  * The starts of a job on this worker: begin, run, conclude. When the platform fails a start, there is a second one, or
  * the job is handed back. A program's failure is a result like any other.
  */
+
 import type { Redis } from 'ioredis';
 import { type Outcome, verdictOf } from '../../shared/contract/result.ts';
 import type { JobSpec } from '../../shared/contract/spec.ts';
 import type { Log } from '../../shared/log.ts';
-import { type Begun, beginJob, handBackJob } from '../../shared/queue/begin.ts';
-import type { Entrance } from '../../shared/queue/entrance.ts';
+import { milestone } from '../../shared/milestones.ts';
+import { type Begun, beginJob, type Held, handBackJob } from '../../shared/queue/begin.ts';
+import { keepsOrder } from '../../shared/queue/connection.ts';
+import { type Entrance, leaveToSweep } from '../../shared/queue/entrance.ts';
 import { type JobRecord, readRecord } from '../../shared/queue/job-record.ts';
 import { MAX_STARTS } from '../../shared/queue/options.ts';
 import type { Settled, SettledAs } from '../../shared/queue/settle.ts';
@@ -16,7 +19,14 @@ import type { Runtime } from '../../shared/runtimes.ts';
 import { type BlobCache, BlobUnusableError } from './blob-cache.ts';
 import { createDeadline, type Deadline, type EndCause } from './deadline.ts';
 import type { IsGenuine } from './genuine.ts';
-import { isBeforeRun, MAX_HAND_BACKS, pauseAfter, pauseForAnother } from './hand-back.ts';
+import {
+  ENDED,
+  isBeforeRun,
+  MAX_HAND_BACKS,
+  type Next,
+  pauseAfter,
+  pauseForAnother,
+} from './hand-back.ts';
 import type { LiveOutputs } from './live.ts';
 import { mayBeReused } from './outcome.ts';
 import { permit } from './permit.ts';
@@ -39,17 +49,8 @@ export interface AttemptsOptions {
   readonly onDone: (outcome: Outcome) => void;
 }
 
-/** What the queue has to do with a job after a start. */
-export type Next =
-  | { readonly kind: 'ended' }
-  /** At once, on this worker. */
-  | { readonly kind: 'again' }
-  /** Later, on any worker. */
-  | { readonly kind: 'hand_back'; readonly afterMs: number };
-
+type HandBack = Parameters<typeof handBackJob>[1];
 type Started = Extract<Begun, { kind: 'started' }>;
-
-const ENDED: Next = { kind: 'ended' };
 
 export class Attempts {
   readonly #options: AttemptsOptions;
@@ -76,9 +77,9 @@ export class Attempts {
   }
 
   /** One start of a job, unless it is not wanted any more. */
-  async attempt(id: string): Promise<Next> {
+  async attempt(id: string, held: Held): Promise<Next> {
     const { redis, worker } = this.#options;
-    const begun = await beginJob(redis, { id, nowMs: Date.now(), worker });
+    const begun = await beginJob(redis, { id, nowMs: Date.now(), worker, held });
     switch (begun.kind) {
       case 'not_wanted':
       case 'parked':
@@ -99,14 +100,17 @@ export class Attempts {
   /** The queue will not bring this job again: its workers died under it too often. */
   async abandon(id: string): Promise<void> {
     const record = await readRecord(this.#options.redis, id);
-    // One that is queued was handed back: the sweep brings it into the queue again.
+    // Handed back, or Redis refused its start and no more: nothing has run.
+    if (record?.state === 'queued') await leaveToSweep(this.#options.redis, id);
     if (record?.state !== 'running') return;
     await this.#giveUp(id, record, { kind: 'lost', cause: 'worker_lost' });
   }
 
   async #start(id: string, begun: Started): Promise<Next> {
+    milestone('marked');
     const { leases, streamBytes, isGenuine } = this.#options;
     const { spec, end } = permit(id, begun, isGenuine);
+    milestone('parsed');
     if (end !== undefined) return this.#giveUp(id, begun.record, end, begun.start);
     if (!this.#options.offers(spec.runtime)) return this.#handOn(id, begun);
     const deadline = createDeadline();
@@ -163,7 +167,9 @@ export class Attempts {
       outcome,
       finishedAtMs: Date.now(),
     });
+    milestone('settle_sent');
     const concluded = settling.then((settled) => {
+      milestone('settled');
       const as = this.#onSettled(settled, outcome);
       log.info(
         { outcome: outcome.kind, settled: as, sandbox: sandbox.id.slice(0, 12) },
@@ -171,8 +177,9 @@ export class Attempts {
       );
     });
     // What the queue is told next goes over the same connection, behind the end: nobody need wait for it here. Not so
-    // with artifacts, which take more than one round trip, nor with output that is masked first.
-    if (execution.artifacts.length > 0 || spec.redact.length > 0) await concluded;
+    // with artifacts, which take more than one round trip, with output that is masked first, nor in a Cluster.
+    const isSentAtOnce = execution.artifacts.length === 0 && spec.redact.length === 0;
+    if (!isSentAtOnce || !keepsOrder(redis)) await concluded;
     else this.#settleBehind(id, concluded);
     return ENDED;
   }
@@ -194,25 +201,20 @@ export class Attempts {
       const lost = { kind: 'lost', cause: 'sandbox_unavailable' } as const;
       return this.#giveUp(id, begun.record, lost, begun.start);
     }
-    return this.#handBack(id, begun.start, 'no', pauseAfter(tries));
+    return this.#handBack({ id, start: begun.start, ran: 'no' }, pauseAfter(tries));
   }
 
   /** Its runtime is not here, and no other takes its place: the job is for another worker, for as long as it may wait. */
   async #handOn(id: string, begun: Started): Promise<Next> {
     if (Date.now() < begun.record.expiresAt) {
-      return this.#handBack(id, begun.start, 'elsewhere', pauseForAnother());
+      return this.#handBack({ id, start: begun.start, ran: 'elsewhere' }, pauseForAnother());
     }
     return this.#giveUp(id, begun.record, { kind: 'expired' }, begun.start);
   }
 
-  async #handBack(
-    id: string,
-    start: number,
-    ran: 'no' | 'elsewhere',
-    afterMs: number,
-  ): Promise<Next> {
-    const back = { id, start, ran, backAtMs: Date.now() + afterMs };
-    return (await handBackJob(this.#options.redis, back)) ? { kind: 'hand_back', afterMs } : ENDED;
+  async #handBack(back: HandBack, afterMs: number): Promise<Next> {
+    const job = { ...back, backAtMs: Date.now() + afterMs };
+    return (await handBackJob(this.#options.redis, job)) ? { kind: 'hand_back', afterMs } : ENDED;
   }
 
   /** Settles a job of which nothing was run here. */

@@ -2,11 +2,14 @@
  * The worker's end of the queues: takes jobs of both lanes and does with each what its attempts say. While jobs are
  * short, a few more of the bulk lane are taken than run, so that the way of the next one is over when a slot is free.
  */
+
 import { DelayedError, type Job, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { Lane } from '../../shared/contract/lane.ts';
 import { limited } from '../../shared/limited.ts';
 import type { Log } from '../../shared/log.ts';
+import { milestone } from '../../shared/milestones.ts';
+import type { Held } from '../../shared/queue/begin.ts';
 import {
   LOCK_MS,
   MAX_STALLED,
@@ -26,6 +29,8 @@ const SHORT_MS = 50;
 const MEAN_PART = 0.1;
 
 export interface Consumer {
+  /** How many jobs it holds, and how many it has been given so far. */
+  activity(): { readonly held: number; readonly given: number };
   /** Takes nothing new until it is told otherwise: jobs that cannot be run here are for other workers. */
   pause(isPaused: boolean): void;
   /** Takes nothing new, waits for what runs until the drain is over, then ends it. */
@@ -45,24 +50,26 @@ export function createConsumer(options: {
 
   /** Jobs that were taken, by when their lock was last known to be ours. */
   const taken = new Map<string, number>();
+  let given = 0;
   let isStopping = false;
   let meanMs = SHORT_MS;
 
   /** After how long it is to be in the queue again; undefined when it is not. */
-  const attempt = async (id: string): Promise<number | undefined> => {
+  const attempt = async (id: string, held: Held): Promise<number | undefined> => {
     const beganAtMs = Date.now();
-    let next = await attempts.attempt(id);
-    while (next.kind === 'again' && !isStopping) next = await attempts.attempt(id);
+    let next = await attempts.attempt(id, held);
+    while (next.kind === 'again' && !isStopping) next = await attempts.attempt(id, held);
     meanMs += (Date.now() - beganAtMs - meanMs) * MEAN_PART;
     if (next.kind === 'ended') return undefined;
     return next.kind === 'again' ? 0 : next.afterMs;
   };
 
-  const inSlot = async (lane: Lane, id: string): Promise<number | undefined> => {
+  const inSlot = async (id: string, held: Held): Promise<number | undefined> => {
+    const { lane } = held;
     if (!(await running.acquire(lane, SLOT_WITHIN_MS))) return 0;
     try {
       // Taken, but not begun: another worker may have it.
-      return isStopping ? 0 : await attempt(id);
+      return isStopping ? 0 : await attempt(id, held);
     } finally {
       running.release(lane);
     }
@@ -70,11 +77,13 @@ export function createConsumer(options: {
 
   const processIn =
     (lane: Lane) =>
-    async (job: Job, token: string | undefined): Promise<void> => {
+    async (job: Job, token = ''): Promise<void> => {
       const id = job.id as string;
       taken.set(id, Date.now());
+      given++;
+      milestone('fetched');
       try {
-        const backAfterMs = await inSlot(lane, id);
+        const backAfterMs = await inSlot(id, { lane, token });
         bulk.concurrency = meanMs < SHORT_MS ? 2 * slots : slots;
         if (backAfterMs === undefined) return;
         await job.moveToDelayed(Date.now() + backAfterMs, token);
@@ -119,6 +128,7 @@ export function createConsumer(options: {
   }, LOCK_WATCH_MS);
 
   return {
+    activity: () => ({ held: taken.size, given }),
     pause(isPaused) {
       const what = isPaused ? 'the engine fails: no job is taken' : 'the engine works again';
       log.warn(what);

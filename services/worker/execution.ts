@@ -1,8 +1,10 @@
 /** One job in one leased sandbox: what it said, what it left, and why it was ended, gathered as it goes. */
+
 import { createHash } from 'node:crypto';
 import type { Artifact, SkippedArtifact } from '../../shared/contract/result.ts';
 import type { JobSpec } from '../../shared/contract/spec.ts';
 import { workPath } from '../../shared/contract/units.ts';
+import { milestone } from '../../shared/milestones.ts';
 import { type Capture, type CapturedStream, createCapture } from './capture.ts';
 import type { Deadline } from './deadline.ts';
 import type { GuestReport, GuestSink } from './protocol/conversation.ts';
@@ -88,6 +90,7 @@ export async function execute(
     });
     if (deadline.signal.aborted) end();
     report = await run;
+    milestone('last_frame');
   } catch (cause) {
     error = cause instanceof Error ? cause : new Error(String(cause));
   } finally {
@@ -148,6 +151,7 @@ function createGathering(
     },
     onOutput(step, stream, part, bytes) {
       captures[step]?.[stream].add(part, bytes);
+      milestone('mid_stream');
       watcher?.onOutput(captures);
     },
     onArtifact(path) {

@@ -1,6 +1,16 @@
-/** What becomes of a job that could not be started here: for how long it is out of the queue, with chance in it. */
+/** What becomes of a job after a start, and for how long one that could not start is out of the queue, with chance in it. */
 import { BlobUnreachableError, BlobUnusableError } from './blob-cache.ts';
 import { SandboxUnavailableError } from './sandbox/sandbox.ts';
+
+/** What the queue has to do with a job after a start. */
+export type Next =
+  | { readonly kind: 'ended' }
+  /** At once, on this worker. */
+  | { readonly kind: 'again' }
+  /** Later, on any worker. */
+  | { readonly kind: 'hand_back'; readonly afterMs: number };
+
+export const ENDED: Next = { kind: 'ended' };
 
 /** A job for which no sandbox could be made so often is given up. */
 export const MAX_HAND_BACKS = 8;

@@ -10,16 +10,18 @@ import { readBlob } from '../../shared/queue/blobs.ts';
 import { requireUsableRedis } from '../../shared/queue/check.ts';
 import { connectRedis, type RedisAddress } from '../../shared/queue/connection.ts';
 import { createEntrance, type Entrance } from '../../shared/queue/entrance.ts';
+import { countWaiting } from '../../shared/queue/queue-age.ts';
 import { readInstallation } from '../../shared/queue/workers.ts';
 import { Attempts } from './attempts.ts';
 import { type BlobCache, createBlobCache } from './blob-cache.ts';
 import { workerConfig } from './config.ts';
-import { type Consumer, createConsumer } from './consumer.ts';
+import { createConsumer } from './consumer.ts';
 import { createGenuineCheck } from './genuine.ts';
 import { LiveOutputs } from './live.ts';
 import { createWorkerMetrics, type WorkerMetrics } from './metrics.ts';
 import { accountOf, createPresence } from './presence.ts';
 import { createSupply, type Identity, openEngine } from './supply.ts';
+import { Watchdog } from './watchdog.ts';
 
 export interface WorkerParts {
   readonly settings: Settings;
@@ -40,7 +42,8 @@ export async function startWorker(parts: WorkerParts): Promise<void> {
 
   const { engine, images } = await openEngine(self, settings);
   const count = createWorkerMetrics(parts.metrics);
-  let onEngineState: Consumer['pause'] = () => {};
+  let onEngineState: Watchdog['pause'] = () => {};
+  let isSilent: Watchdog['isSilent'] = () => false;
   const { pool, sweep, canary } = await createSupply(self, {
     engine,
     images,
@@ -72,7 +75,12 @@ export async function startWorker(parts: WorkerParts): Promise<void> {
     subscriber: connect(parts, 'worker subscriber', log),
     worker,
     account: () =>
-      accountOf(worker, { ...config, pool: pool.figures(), images, runtimes: canary.proven }),
+      accountOf(self, {
+        pool: pool.figures(),
+        isSilent: isSilent(),
+        images,
+        runtimes: canary.proven,
+      }),
     runningIds: () => attempts.runningIds(),
     cancel: ({ id, by }) => attempts.end(id, { kind: 'cancelled', by }),
     follow: (id) => live.follow(id),
@@ -82,11 +90,11 @@ export async function startWorker(parts: WorkerParts): Promise<void> {
   await lifecycle.own('canary', canary, () => canary.stop()).start();
   await presence.tell();
   pool.start();
-  const consumer = createConsumer({ ...config, redis, attempts, log });
-  lifecycle.own('consumer', consumer, () => consumer.stop());
+  lifecycle.own('sweep', sweep, () => sweep.stop()).start();
+  const consumer = openConsumer(self, { ...parts, redis, attempts, count });
+  isSilent = consumer.isSilent;
   // Only where a stock is kept does the pool find out by itself that the engine works again.
   if (config.poolMaxReady > 0) onEngineState = consumer.pause;
-  lifecycle.own('sweep', sweep, () => sweep.stop()).start();
   log.info({ slots: config.slots, runtimes: [...canary.proven] }, 'worker started');
 }
 
@@ -102,6 +110,26 @@ function openEntrance(
   const entrance = createEntrance({ redis, log });
   entrance.start();
   return lifecycle.own('entrance', entrance, () => entrance.stop());
+}
+
+function openConsumer(
+  { config, log }: Identity,
+  {
+    redis,
+    attempts,
+    count,
+    lifecycle,
+  }: { redis: Redis; attempts: Attempts; count: WorkerMetrics; lifecycle: Lifecycle },
+): Watchdog {
+  const consumer = new Watchdog({
+    open: () => createConsumer({ ...config, redis, attempts, log }),
+    countWaiting: () => countWaiting(redis),
+    onRenewed: count.renewed,
+    abandon: lifecycle.abandon,
+    log,
+  });
+  // The last part of a worker, and so the first that stops: nothing new is taken, whatever the rest takes to stop.
+  return lifecycle.own('consumer', consumer, () => consumer.stop());
 }
 
 const openBlobs = (

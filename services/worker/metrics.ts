@@ -7,7 +7,13 @@ export function createWorkerMetrics(metrics: Metrics) {
   const swept = metrics.counter('sandboxes_swept_total', 'Orphaned sandboxes removed.', []);
   const blobFetches = metrics.counter('blob_fetches_total', 'Blobs read from Redis.', []);
   const misses = metrics.counter('pool_misses_total', 'Jobs that waited for a sandbox.', []);
+  const renewals = metrics.counter(
+    'consumer_renewals_total',
+    'Times that jobs waited and the worker, though it had room, was given none.',
+    [],
+  );
   return {
+    renewed: (): void => renewals(1),
     outcomes: (kind: string): void => outcomes(1, kind),
     creation: metrics.histogram('sandbox_creation_seconds', 'Making one sandbox.', seconds.slow),
     miss: (): void => misses(1),

@@ -14,13 +14,18 @@ const CANCEL_POLL_MS = 2_000;
 
 /** What a worker says of itself. */
 export const accountOf = (
-  id: string,
+  { worker: id, config: { slots } }: { worker: string; config: { slots: number } },
   {
-    slots,
     pool,
+    isSilent,
     images,
     runtimes,
-  }: { slots: number; pool: PoolFigures; images: ImageStore; runtimes: ReadonlySet<string> },
+  }: {
+    pool: PoolFigures;
+    isSilent: boolean;
+    images: ImageStore;
+    runtimes: ReadonlySet<string>;
+  },
 ): WorkerAccount => ({
   id,
   host: os.hostname(),
@@ -29,6 +34,7 @@ export const accountOf = (
   ready: pool.ready,
   creating: pool.creating,
   engineFailing: pool.engineFailing,
+  isSilent,
   runtimes: [...runtimes],
   images: Object.fromEntries(
     [...images.prepared].map(([name, image]) => [

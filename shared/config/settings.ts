@@ -8,6 +8,7 @@ import { BLOB_SETTINGS, type BlobSettings, blobSettings } from './blob-settings.
 import { LIMITS, type Limit, type LimitName, limitVariable } from './limits.ts';
 import { LOAD_SETTINGS } from './load-settings.ts';
 import { faultsOfPool, leastReady, POOL_SETTINGS } from './pool-settings.ts';
+import { parseRedisUrl } from './redis-url.ts';
 import {
   faultsOfRuntimes,
   RUNTIME_SETTINGS,
@@ -19,8 +20,13 @@ import { TRUST_SETTINGS, type TrustSettings, trustSettings } from './trust-setti
 
 const MIB = 1024 * 1024;
 
-const isRedisUrl = (text: string): boolean =>
-  URL.canParse(text) && ['redis:', 'rediss:'].includes(new URL(text).protocol);
+const redisUrl = z.string().superRefine((text, context) => {
+  try {
+    parseRedisUrl(text);
+  } catch (error) {
+    context.addIssue({ code: 'custom', message: (error as Error).message });
+  }
+});
 
 export const SETTINGS = {
   COFFERDAM_HOST: setting('127.0.0.1', z.string().min(1), 'Address that the API listens on.'),
@@ -44,8 +50,8 @@ export const SETTINGS = {
   ),
   COFFERDAM_REDIS_URL: setting(
     undefined,
-    z.string().refine(isRedisUrl, 'expected redis://… or rediss://…').optional(),
-    'The Redis to use. Without it `cofferdam serve` runs its own.',
+    redisUrl.optional(),
+    'The Redis to use: one, one under Sentinel, or a Cluster; see below. Without it `cofferdam serve` runs its own.',
   ),
   COFFERDAM_LOG_LEVEL: setting(
     'info',
@@ -74,6 +80,11 @@ export const SETTINGS = {
     '30000',
     integer(0, 600_000),
     'What running jobs are given to end when the process is told to stop.',
+  ),
+  COFFERDAM_STOP_NOTICE_MS: setting(
+    '0',
+    integer(0, 120_000),
+    'How long the API still answers, with /readyz at 503, once it is told to stop: what a load balancer takes to notice.',
   ),
   COFFERDAM_STREAM_BYTES: setting(
     String(256 * MIB),
@@ -134,6 +145,7 @@ export interface Settings {
   readonly poolMaxReady: number | undefined;
   readonly poolMaxAgeMs: number;
   readonly drainMs: number;
+  readonly stopNoticeMs: number;
   readonly streamBytes: number;
   readonly blobs: BlobSettings;
   readonly trust: TrustSettings;
@@ -221,6 +233,7 @@ const settingsOf = (is: Parsed, limits: Settings['limits']): Settings =>
     poolMaxReady: is.COFFERDAM_POOL_MAX_READY,
     poolMaxAgeMs: is.COFFERDAM_POOL_MAX_AGE_MS,
     drainMs: is.COFFERDAM_DRAIN_MS,
+    stopNoticeMs: is.COFFERDAM_STOP_NOTICE_MS,
     streamBytes: is.COFFERDAM_STREAM_BYTES,
     blobs: Object.freeze(blobSettings(is)),
     trust: Object.freeze(trustSettings(is)),

@@ -1,10 +1,11 @@
 /** queued → running, and back: what a worker does around a start. See job-record.ts for the states. */
 import { randomUUID } from 'node:crypto';
 import type { Redis } from 'ioredis';
+import type { Lane } from '../contract/lane.ts';
 import { FAIR_SHARE } from './fair-share.ts';
 import { fieldsOf, type JobRecord, recordOf } from './job-record.ts';
 import { keys, PREFIX } from './keys.ts';
-import { MAX_STARTS } from './options.ts';
+import { lockKey, MAX_STARTS } from './options.ts';
 import { defineScript } from './script.ts';
 import { LINE, TAKE_TURNS } from './turns.ts';
 
@@ -26,7 +27,13 @@ export type Begun =
   | { readonly kind: 'parked' }
   | { readonly kind: 'not_wanted' };
 
-/* KEYS job, running, unqueued, tenants running, kill switch */
+/** What the queue gave a worker with a job: only who still holds it may begin. */
+export interface Held {
+  readonly lane: Lane;
+  readonly token: string;
+}
+
+/* KEYS job, running, unqueued, tenants running, kill switch, lock */
 const BEGIN = defineScript(`${FAIR_SHARE}${TAKE_TURNS}
   local function started()
     local answer = {'started', redis.call('HGETALL', KEYS[1])}
@@ -39,6 +46,8 @@ const BEGIN = defineScript(`${FAIR_SHARE}${TAKE_TURNS}
   if not state or state == 'done' or state == 'awaiting_approval' then return {'not_wanted'} end
   -- The same call once more: its answer was lost with a connection, not its effect.
   if state == 'running' and known[2] == ARGV[5] then return started() end
+  -- It was under way for longer than its worker's lock: by now another may run the job, and must not lose it to this one.
+  if redis.call('GET', KEYS[6]) ~= ARGV[7] then return {'not_wanted'} end
   local id, now, worker, max, prefix = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4]), ARGV[6]
   redis.call('ZREM', KEYS[3], id)
   if batch then batch = prefix .. ':batch:' .. batch end
@@ -76,12 +85,19 @@ const BEGIN = defineScript(`${FAIR_SHARE}${TAKE_TURNS}
 
 export async function beginJob(
   redis: Redis,
-  begin: { id: string; nowMs: number; worker: string },
+  begin: { id: string; nowMs: number; worker: string; held: Held },
 ): Promise<Begun> {
   const [kind, flat, killed] = (await BEGIN.run(
     redis,
-    [keys.job(begin.id), keys.running(), keys.unqueued(), keys.tenantsRunning(), keys.killSwitch()],
-    [begin.id, begin.nowMs, begin.worker, MAX_STARTS, randomUUID(), PREFIX],
+    [
+      keys.job(begin.id),
+      keys.running(),
+      keys.unqueued(),
+      keys.tenantsRunning(),
+      keys.killSwitch(),
+      lockKey(begin.held.lane, begin.id),
+    ],
+    [begin.id, begin.nowMs, begin.worker, MAX_STARTS, randomUUID(), PREFIX, begin.held.token],
   )) as [Begun['kind'], string[]?, string?];
   if (kind === 'not_wanted' || kind === 'parked' || flat === undefined) {
     return { kind: kind === 'parked' ? kind : 'not_wanted' };

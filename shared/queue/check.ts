@@ -1,6 +1,6 @@
 /** What a Redis must be before anything is entrusted to it. */
 import type { Redis } from 'ioredis';
-import { waitUntilReady } from './connection.ts';
+import { besideOurKeys, waitUntilReady } from './connection.ts';
 
 const ANSWER_WITHIN_MS = 10_000;
 const LEAST_VERSION = [6, 2] as const;
@@ -9,6 +9,8 @@ export interface RedisCheck {
   readonly version: string;
   /** `strict` when every write is on disk before it is answered. */
   readonly durability: 'strict' | 'relaxed';
+  /** Why it takes no writes now, with the mend. */
+  readonly refusal: string | undefined;
   /** What makes this Redis unusable, each with its mend. */
   readonly faults: readonly string[];
 }
@@ -18,7 +20,7 @@ const field = (info: string, name: string): string =>
 
 /** Looks at a Redis before anything is entrusted to it. */
 export async function checkRedis(redis: Redis): Promise<RedisCheck> {
-  const info = await redis.info();
+  const info = String(await besideOurKeys(redis, (behind) => behind.info()));
   const version = field(info, 'redis_version');
   const [major = 0, minor = 0] = version.split('.').map(Number);
   const faults: string[] = [];
@@ -36,13 +38,24 @@ export async function checkRedis(redis: Redis): Promise<RedisCheck> {
       'appendonly: expected yes, for without it a restart loses accepted jobs; came no. Mend: CONFIG SET appendonly yes',
     );
   }
-  return { version, durability: await durabilityOf(redis), faults };
+  return { version, durability: await durabilityOf(redis), refusal: refusalIn(info), faults };
+}
+
+function refusalIn(info: string): string | undefined {
+  if (field(info, 'role') !== 'master') {
+    return 'role: expected a primary; came a replica. Mend: name the primary, or the Sentinels that know it (redis+sentinel://…)';
+  }
+  if (field(info, 'aof_last_write_status') === 'err') {
+    return 'its disk takes no more writes. Mend: make room on it';
+  }
+  return undefined;
 }
 
 /** A Redis whose CONFIG is closed to us may be strict or not: say the lesser. */
 async function durabilityOf(redis: Redis): Promise<RedisCheck['durability']> {
   try {
-    const [, value] = (await redis.config('GET', 'appendfsync')) as string[];
+    const asked = besideOurKeys(redis, (behind) => behind.config('GET', 'appendfsync'));
+    const [, value] = (await asked) as string[];
     return value === 'always' ? 'strict' : 'relaxed';
   } catch {
     return 'relaxed';
@@ -53,8 +66,9 @@ async function durabilityOf(redis: Redis): Promise<RedisCheck['durability']> {
 export async function requireUsableRedis(redis: Redis): Promise<RedisCheck> {
   await waitUntilReady(redis, ANSWER_WITHIN_MS);
   const check = await checkRedis(redis);
-  if (check.faults.length > 0) {
-    throw new Error(`This Redis cannot be used:\n  ${check.faults.join('\n  ')}`);
+  const faults = [...check.faults, ...(check.refusal === undefined ? [] : [check.refusal])];
+  if (faults.length > 0) {
+    throw new Error(`This Redis cannot be used:\n  ${faults.join('\n  ')}`);
   }
   return check;
 }

@@ -2,10 +2,12 @@
  * The way into the queue for jobs that are recorded. A job counts as on its way (`unqueued`) from its record on until
  * its mark is taken away here, a little later and many at a time: each write of its own would cost a flush to disk.
  */
+
 import { Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { LANES } from '../contract/lane.ts';
 import type { Log } from '../log.ts';
+import { milestone } from '../milestones.ts';
 import type { Entry } from './fair-share.ts';
 import { keys } from './keys.ts';
 import { EVENT_STREAM_LENGTH, MAX_PRIORITY, QUEUE_PREFIX, QUEUED_JOB } from './options.ts';
@@ -13,6 +15,10 @@ import { EVENT_STREAM_LENGTH, MAX_PRIORITY, QUEUE_PREFIX, QUEUED_JOB } from './o
 const UNMARK_MS = 500;
 /** Jobs whose mark is older are taken for forgotten; longer than the pause above, by far. */
 export const UNQUEUED_AFTER_MS = 4 * UNMARK_MS;
+
+/** A queued job that fell out of the queue: the sweep puts it in again. */
+export const leaveToSweep = (redis: Redis, id: string): Promise<unknown> =>
+  redis.zadd(keys.unqueued(), 'NX', Date.now(), id);
 
 export interface Entrance {
   /** Puts jobs into the queue; doing it again changes nothing. */
@@ -61,6 +67,7 @@ export function createEntrance({ redis, log }: { redis: Redis; log: Log }): Entr
         else if (first !== undefined) await queue.add(first.name, first.data, first.opts);
       }),
     );
+    milestone('enqueued');
   };
 
   const entered: Entrance['entered'] = (entries) => {

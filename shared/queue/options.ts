@@ -1,4 +1,5 @@
 /** The queue as both of its ends see it. What a number keeps is in docs/architecture.md. */
+import type { Lane } from '../contract/lane.ts';
 import { PREFIX } from './keys.ts';
 
 /** One queue a lane; the name of the queue is the lane's. */
@@ -24,6 +25,8 @@ export const EVENT_STREAM_LENGTH = 100;
 
 /** A worker that has not renewed its lock for so long has lost the job. */
 export const LOCK_MS = 15_000;
+/** Where the queue's library keeps who holds a job that was taken: a token, for as long as the lock lasts. */
+export const lockKey = (lane: Lane, id: string): string => `${QUEUE_PREFIX}:${lane}:${id}:lock`;
 export const STALLED_CHECK_MS = 5_000;
 export const MAX_STALLED = 1;
 

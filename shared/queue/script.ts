@@ -1,6 +1,7 @@
 /** A Lua script that is sent by its digest, and whole where Redis does not know it (first use, SCRIPT FLUSH, failover). */
 import { createHash } from 'node:crypto';
 import type { Redis } from 'ioredis';
+import { besideOurKeys } from './connection.ts';
 
 export type ScriptArgument = string | number | Buffer;
 
@@ -19,7 +20,7 @@ export function defineScript(lua: string): Script {
     get reloads() {
       return reloads;
     },
-    load: (redis) => redis.script('LOAD', lua),
+    load: (redis) => besideOurKeys(redis, (behind) => behind.script('LOAD', lua)),
     async run(redis, keys, args) {
       try {
         return await redis.evalsha(digest, keys.length, ...keys, ...args);

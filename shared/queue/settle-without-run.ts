@@ -10,7 +10,7 @@ export async function settleWithoutRun(
   redis: Redis,
   end: {
     id: string;
-    /** As it was just read: the job is settled only while it is still in that state. */
+    /** As it was just read: the job is settled only while it is still in that state, and was not begun since. */
     record: JobRecord;
     outcome: Outcome;
     /** The number that `begin` gave, where this worker began it. */
@@ -25,9 +25,9 @@ export async function settleWithoutRun(
   const finishedAtMs = Date.now();
   return settleJob(redis, {
     id,
-    // A job that is running is settled as it was read: by now another worker may have begun it.
-    start: start ?? (record.state === 'running' ? record.fence : null),
-    from: record.state,
+    // As it was read: by now another worker may have begun it, and even handed it back.
+    start: start ?? record.fence,
+    from: start === undefined ? record.state : 'running',
     result: JSON.stringify(endWithoutRun({ id, record, outcome, finishedAtMs })),
     outcome,
     finishedAtMs,

@@ -17,10 +17,13 @@ const INLINE_RESULT_BYTES = 8192;
 
 export interface Settlement {
   readonly id: string;
-  /** The number that `begin` gave; null settles a job that is queued, or running past every deadline. */
-  readonly start: number | null;
-  /** With `start` null: the only state that may be settled. */
+  /** The only state that may be settled: running, unless it is said. */
   readonly from?: JobState;
+  /**
+   * The number that `begin` gave, or that the record had when it was read: a job may be as it was read and have run since.
+   * Null where that does not matter.
+   */
+  readonly start: number | null;
   readonly result: string;
   readonly outcome: Outcome;
   readonly finishedAtMs: number;
@@ -54,8 +57,7 @@ const SETTLE =
   if state == 'done' then return {'already_done'} end
   local id, start, from, result, retain = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[7]
   local counted, prefix = ARGV[10], ARGV[11]
-  if start ~= '' and (state ~= 'running' or known[2] ~= start) then return {'fenced'} end
-  if start == '' and state ~= from then return {'fenced'} end
+  if state ~= from or (start ~= '' and (known[2] or '0') ~= start) then return {'fenced'} end
   -- First of all what only shrinks: Redis at its memory limit lets a script go on that began so.
   redis.call('HDEL', KEYS[1], 'spec')
   redis.call('SET', KEYS[2], result, 'PX', retain)
@@ -139,7 +141,7 @@ export async function settleJob(redis: Redis, end: Settlement): Promise<Settled>
     [
       end.id,
       end.start ?? '',
-      end.from ?? '',
+      end.from ?? 'running',
       end.result,
       JSON.stringify(end.outcome),
       end.finishedAtMs,

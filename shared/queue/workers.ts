@@ -16,6 +16,8 @@ const workerAccount = z.object({
   engineFailing: z.boolean(),
   /** Those that a canary proved. */
   runtimes: z.array(z.string()).default([]),
+  /** Jobs wait and it is given none; one of an older version does not say. */
+  isSilent: z.boolean().default(false),
   /** Image → its digest, or why it cannot be used. */
   images: z.record(
     z.string(),

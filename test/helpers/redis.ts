@@ -46,7 +46,8 @@ export async function startOperatorsRedis(...options: string[]): Promise<Operato
   return { url: `redis://127.0.0.1:${port}`, stop };
 }
 
-const freePort = (): Promise<number> =>
+/** A port that was free a moment ago. */
+export const freePort = (): Promise<number> =>
   new Promise((resolve) => {
     const probe = net.createServer().listen(0, '127.0.0.1', () => {
       const { port } = probe.address() as net.AddressInfo;

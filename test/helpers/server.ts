@@ -50,6 +50,23 @@ export async function startServer(
   return { ...started, url: started.said, key, dataDir, worker, stop };
 }
 
+/** A process that ended, or said nothing for too long, before it was up. */
+export class DidNotStartError extends Error {
+  override readonly name = 'DidNotStartError';
+  readonly end: NodeJS.Signals | number | null;
+
+  constructor(end: NodeJS.Signals | number | null, message: string) {
+    super(message);
+    this.end = end;
+  }
+}
+
+/** How a process ended. */
+export interface Exit {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
 /**
  * One `cofferdam <command>`, once its log has the line that it is up; `said` is the first group of that line. A detached
  * one does not hear a ^C in the terminal: who started it has to stop it.
@@ -57,33 +74,52 @@ export async function startServer(
 export async function startProcess(
   command: 'serve' | 'api' | 'worker',
   env: Readonly<Record<string, string>>,
-  { up, isDetached }: { up: RegExp; isDetached: boolean },
+  {
+    up,
+    isDetached,
+    within = [],
+    nodeOptions = [],
+  }: {
+    up: RegExp;
+    isDetached: boolean;
+    /** A command line that becomes the process's own, such as `ip netns exec one`. */
+    within?: readonly string[];
+    nodeOptions?: readonly string[];
+  },
 ) {
-  const child = spawn(
+  const program = path.join(packageRoot, 'dist/services/cli/main.js');
+  const [executable = '', ...args] = [
+    ...within,
     process.execPath,
-    [path.join(packageRoot, 'dist/services/cli/main.js'), command],
-    {
-      env: { ...process.env, COFFERDAM_POLICY: OPEN_POLICY, ...env },
-      stdio: ['ignore', 'pipe', 'pipe'],
-      detached: isDetached,
-    },
-  );
+    ...nodeOptions,
+    program,
+    command,
+  ];
+  const child = spawn(executable, args, {
+    env: { ...process.env, COFFERDAM_POLICY: OPEN_POLICY, ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    detached: isDetached,
+  });
   let log = '';
   for (const stream of [child.stdout, child.stderr]) {
     stream.on('data', (bytes: Buffer) => {
       log += bytes.toString();
     });
   }
-  const exited = new Promise<number | null>((resolve) => child.once('exit', resolve));
+  const exited = new Promise<Exit>((resolve) =>
+    child.once('exit', (code, signal) => resolve({ code, signal })),
+  );
   const said = await upLine(child, () => log, up);
   return {
     pid: child.pid as number,
     said,
     log: () => log,
+    exited,
+    signal: (signal: NodeJS.Signals): boolean => child.kill(signal),
     async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | null> {
       child.kill(signal);
       const overdue = setTimeout(() => child.kill('SIGKILL'), STOP_WITHIN_MS);
-      const code = await exited;
+      const { code } = await exited;
       clearTimeout(overdue);
       return code;
     },
@@ -95,11 +131,12 @@ async function upLine(child: ChildProcess, log: () => string, up: RegExp): Promi
   while (Date.now() < deadline) {
     const [, said] = log().match(up) ?? [];
     if (said !== undefined) return said;
-    if (child.exitCode !== null) break;
+    if (child.exitCode !== null || child.signalCode !== null) break;
     await sleep(50);
   }
+  const end = child.signalCode ?? child.exitCode;
   child.kill('SIGKILL');
-  throw new Error(`The server did not start:\n${log()}`);
+  throw new DidNotStartError(end, `The server did not start (${end ?? 'no end'}):\n${log()}`);
 }
 
 /** Requests to one server as one caller. */

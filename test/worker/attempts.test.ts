@@ -13,7 +13,7 @@ import { cancelRunning } from '../../shared/queue/cancel.ts';
 import { readRecord } from '../../shared/queue/job-record.ts';
 import { keys } from '../../shared/queue/keys.ts';
 import { createSigner } from '../../shared/queue/signature.ts';
-import { admission, admitted, begin, begun } from '../shared/queue/job.ts';
+import { admission, admitted, begin, begun, hold } from '../shared/queue/job.ts';
 import { eventually, silent, startRedis, type TestRedis } from '../shared/queue/redis.ts';
 import { MemoryEngine, SHAPE } from './pool/memory-engine.ts';
 import { done, output, started, stepEnd } from './protocol/frames.ts';
@@ -84,18 +84,22 @@ const recordOf = (id: string) => readRecord(server.redis, id);
 const resultOf = async (id: string) =>
   jobResult.parse(JSON.parse((await server.redis.get(keys.result(id))) ?? 'null'));
 
+/** As the queue has it done, with the job in hand. */
+const attemptOf = async (attempts: Attempts, id: string) =>
+  attempts.attempt(id, await hold(server.redis, id));
+
 describe('an attempt at a job', () => {
   it('says of its sandbox that it may be used again only after a program that ended by itself', async () => {
     const { attempts, reusable } = aWorker(endsWell, isLost);
-    await attempts.attempt(await aJob());
-    await attempts.attempt(await aJob());
+    await attemptOf(attempts, await aJob());
+    await attemptOf(attempts, await aJob());
     expect(reusable).toEqual([true, false]);
   });
 
   it('runs it, settles it and lets the sandbox go', async () => {
     const { attempts, outcomes, out } = aWorker(endsWell);
     const id = await aJob();
-    expect(await attempts.attempt(id)).toEqual({ kind: 'ended' });
+    expect(await attemptOf(attempts, id)).toEqual({ kind: 'ended' });
     await attempts.settled();
     expect(await resultOf(id)).toMatchObject({
       outcome: { kind: 'exited' },
@@ -107,12 +111,43 @@ describe('an attempt at a job', () => {
     expect(attempts.runningIds()).toEqual([]);
   });
 
+  it('whose end Redis refuses for a while is settled with what it was, once Redis takes it', async () => {
+    let goOn = (): void => {};
+    const { attempts, outcomes } = aWorker((sandbox) => {
+      goOn = () => endsWell(sandbox);
+    });
+    const refuse = (replicas: number) =>
+      server.redis.config('SET', 'min-replicas-to-write', replicas);
+    const id = await aJob({ onLost: 'fail' });
+    const attempt = attemptOf(attempts, id);
+    await eventually('it runs', async () => (await recordOf(id))?.state === 'running');
+    await refuse(1);
+    goOn();
+    await attempt;
+    await new Promise((resolve) => setTimeout(resolve, 600));
+    expect(await recordOf(id)).toMatchObject({ state: 'running' });
+    await refuse(0);
+    await attempts.settled();
+    expect(await resultOf(id)).toMatchObject({ outcome: { kind: 'exited' }, stdout: 'hi' });
+    expect(outcomes).toEqual(['exited']);
+  });
+
+  it('of which Redis refused the start, so that the queue gave it up, is brought into the queue again', async () => {
+    const { attempts, outcomes } = aWorker(endsWell);
+    const id = await aJob();
+    await server.redis.zrem(keys.unqueued(), id);
+    await attempts.abandon(id);
+    expect(await server.redis.zscore(keys.unqueued(), id)).not.toBeNull();
+    expect(await recordOf(id)).toMatchObject({ state: 'queued', starts: 0 });
+    expect(outcomes).toEqual([]);
+  });
+
   it('does nothing for a job that is done', async () => {
     const { attempts, outcomes } = aWorker(endsWell, endsWell);
     const id = await aJob();
-    await attempts.attempt(id);
+    await attemptOf(attempts, id);
     await attempts.settled();
-    expect(await attempts.attempt(id)).toEqual({ kind: 'ended' });
+    expect(await attemptOf(attempts, id)).toEqual({ kind: 'ended' });
     await attempts.settled();
     expect(outcomes).toEqual(['exited']);
   });
@@ -120,9 +155,9 @@ describe('an attempt at a job', () => {
   it('that the platform lost is made again at once, and a second loss is the end', async () => {
     const { attempts, outcomes } = aWorker(isLost, isLost);
     const id = await aJob();
-    expect(await attempts.attempt(id)).toEqual({ kind: 'again' });
+    expect(await attemptOf(attempts, id)).toEqual({ kind: 'again' });
     expect(await recordOf(id)).toMatchObject({ state: 'queued', starts: 1 });
-    expect(await attempts.attempt(id)).toEqual({ kind: 'ended' });
+    expect(await attemptOf(attempts, id)).toEqual({ kind: 'ended' });
     await attempts.settled();
     expect(await resultOf(id)).toMatchObject({
       outcome: { kind: 'lost', cause: 'sandbox_lost' },
@@ -137,7 +172,7 @@ describe('an attempt at a job', () => {
     const { attempts, outcomes } = aWorker(endsWell);
     const id = await aJob({ runtime: 'runsc' });
     for (let tries = 0; tries < 10; tries++) {
-      expect(await attempts.attempt(id)).toMatchObject({ kind: 'hand_back' });
+      expect(await attemptOf(attempts, id)).toMatchObject({ kind: 'hand_back' });
     }
     expect(await recordOf(id)).toMatchObject({ state: 'queued', starts: 0, handedBack: 0 });
     expect(outcomes).toEqual([]);
@@ -146,7 +181,7 @@ describe('an attempt at a job', () => {
   it('that the platform lost is the only one where the caller wants no second', async () => {
     const { attempts } = aWorker(isLost);
     const id = await aJob({ onLost: 'fail' });
-    expect(await attempts.attempt(id)).toEqual({ kind: 'ended' });
+    expect(await attemptOf(attempts, id)).toEqual({ kind: 'ended' });
     await attempts.settled();
     expect(await resultOf(id)).toMatchObject({ outcome: { kind: 'lost' }, attempt: 1 });
   });
@@ -155,7 +190,7 @@ describe('an attempt at a job', () => {
     const { attempts } = aWorker(endsWell);
     const id = await aJob({ onLost: 'fail' });
     await begun(server.redis, id, 'dead');
-    expect(await attempts.attempt(id)).toEqual({ kind: 'ended' });
+    expect(await attemptOf(attempts, id)).toEqual({ kind: 'ended' });
     await attempts.settled();
     expect(await resultOf(id)).toMatchObject({
       outcome: { kind: 'lost', cause: 'worker_lost' },
@@ -168,10 +203,10 @@ describe('an attempt at a job', () => {
       const { attempts } = aWorker(null, null, null, endsWell);
       const id = await aJob({ onLost });
       for (let times = 1; times <= 3; times++) {
-        expect(await attempts.attempt(id)).toMatchObject({ kind: 'hand_back' });
+        expect(await attemptOf(attempts, id)).toMatchObject({ kind: 'hand_back' });
         expect(await recordOf(id)).toMatchObject({ state: 'queued', starts: 0, handedBack: times });
       }
-      expect(await attempts.attempt(id)).toEqual({ kind: 'ended' });
+      expect(await attemptOf(attempts, id)).toEqual({ kind: 'ended' });
       await attempts.settled();
       expect(await resultOf(id)).toMatchObject({ outcome: { kind: 'exited' }, attempt: 1 });
     }
@@ -180,11 +215,11 @@ describe('an attempt at a job', () => {
   it('for which there is never a sandbox is given up, and says that nothing ran', async () => {
     const { attempts } = aWorker();
     const id = await aJob();
-    let next = await attempts.attempt(id);
+    let next = await attemptOf(attempts, id);
     for (let times = 1; next.kind === 'hand_back' && times < 20; times++) {
       expect(next.afterMs).toBeGreaterThan(0);
       expect(next.afterMs).toBeLessThanOrEqual(15_000);
-      next = await attempts.attempt(id);
+      next = await attemptOf(attempts, id);
     }
     expect(await resultOf(id)).toMatchObject({
       outcome: { kind: 'lost', cause: 'sandbox_unavailable' },
@@ -196,9 +231,9 @@ describe('an attempt at a job', () => {
   it('still loses no second start to a want of sandboxes before the first', async () => {
     const { attempts } = aWorker(null, isLost, endsWell);
     const id = await aJob();
-    expect(await attempts.attempt(id)).toMatchObject({ kind: 'hand_back' });
-    expect(await attempts.attempt(id)).toEqual({ kind: 'again' });
-    expect(await attempts.attempt(id)).toEqual({ kind: 'ended' });
+    expect(await attemptOf(attempts, id)).toMatchObject({ kind: 'hand_back' });
+    expect(await attemptOf(attempts, id)).toEqual({ kind: 'again' });
+    expect(await attemptOf(attempts, id)).toEqual({ kind: 'ended' });
     await attempts.settled();
     expect(await resultOf(id)).toMatchObject({ outcome: { kind: 'exited' }, attempt: 2 });
   });
@@ -206,12 +241,12 @@ describe('an attempt at a job', () => {
   it('of a job that expired, or started too often, settles it without a run', async () => {
     const { attempts, outcomes } = aWorker();
     const expired = await admitted(server.redis, { expiresAtMs: 1 });
-    await attempts.attempt(expired);
+    await attemptOf(attempts, expired);
     expect((await resultOf(expired)).outcome).toEqual({ kind: 'expired' });
     const exhausted = await aJob();
     await begin(server.redis, exhausted);
     await begin(server.redis, exhausted);
-    await attempts.attempt(exhausted);
+    await attemptOf(attempts, exhausted);
     expect(await resultOf(exhausted)).toMatchObject({ outcome: { kind: 'lost' }, ran: 'unknown' });
     expect(outcomes).toEqual(['expired', 'lost']);
   });
@@ -219,7 +254,7 @@ describe('an attempt at a job', () => {
   it('of a job whose spec cannot be read settles it as ours to answer for', async () => {
     for (const spec of ['not json', '{}', JSON.stringify({ ...aSpec(), version: 9 })]) {
       const id = await admitted(server.redis, { spec });
-      await aWorker(endsWell).attempts.attempt(id);
+      await attemptOf(aWorker(endsWell).attempts, id);
       expect(await resultOf(id)).toMatchObject({
         outcome: { kind: 'lost', cause: 'spec_unreadable' },
         fault: 'platform',
@@ -247,7 +282,7 @@ describe('an attempt at a job', () => {
       await admitted(server.redis, { ...job, signature });
       await tamper(job.id);
       const { attempts, out } = aWorkerThat(isGenuine, endsWell);
-      expect(await attempts.attempt(job.id)).toEqual({ kind: 'ended' });
+      expect(await attemptOf(attempts, job.id)).toEqual({ kind: 'ended' });
       await attempts.settled();
       const isGood = what === 'as it was';
       expect(await resultOf(job.id), what).toMatchObject({
@@ -262,13 +297,13 @@ describe('an attempt at a job', () => {
   it('masks what the policy wants masked before anything is stored', async () => {
     const { attempts } = aWorker(endsWell);
     const id = await aJob({ redact: [{ pattern: 'h', replacement: '#' }] });
-    expect(await attempts.attempt(id)).toEqual({ kind: 'ended' });
+    expect(await attemptOf(attempts, id)).toEqual({ kind: 'ended' });
     expect(await resultOf(id)).toMatchObject({ stdout: '#i', stdoutBytes: 2 });
   });
 
   it('does not run what it could not mask', async () => {
     const id = await aJob({ redact: [{ pattern: '(', replacement: '#' }] });
-    await aWorker(endsWell).attempts.attempt(id);
+    await attemptOf(aWorker(endsWell).attempts, id);
     expect((await resultOf(id)).outcome).toEqual({ kind: 'lost', cause: 'spec_unreadable' });
   });
 
@@ -279,7 +314,7 @@ describe('an attempt at a job', () => {
     const put = { tenant: 'default', blob, content, lifeMs: 60_000, quotaBytes: 10_000 };
     await putBlob(server.redis, put);
     const id = await aJob({ files: [{ path: 'a', blob, executable: false }] });
-    expect(await attempts.attempt(id)).toEqual({ kind: 'ended' });
+    expect(await attemptOf(attempts, id)).toEqual({ kind: 'ended' });
     await attempts.settled();
     expect((await resultOf(id)).outcome).toEqual({ kind: 'exited', exitCode: 0 });
   });
@@ -291,7 +326,7 @@ describe('an attempt at a job', () => {
     await putBlob(server.redis, put);
     const { attempts, outcomes } = aWorker();
     const id = await aJob({ files: [{ path: 'a', blob, executable: false }] });
-    expect(await attempts.attempt(id)).toEqual({ kind: 'ended' });
+    expect(await attemptOf(attempts, id)).toEqual({ kind: 'ended' });
     await attempts.settled();
     expect(await resultOf(id)).toMatchObject({
       outcome: { kind: 'could_not_start', stage: 'files', errno: 'ENOENT' },
@@ -307,12 +342,12 @@ describe('an attempt at a job', () => {
     const blob = await blobNameOf(content);
     await server.redis.lpush(keys.blob('default', blob), 'x');
     const id = await aJob({ files: [{ path: 'a', blob, executable: false }] });
-    expect(await attempts.attempt(id)).toMatchObject({ kind: 'hand_back' });
+    expect(await attemptOf(attempts, id)).toMatchObject({ kind: 'hand_back' });
     expect(await recordOf(id)).toMatchObject({ state: 'queued', starts: 0 });
     await server.redis.del(keys.blob('default', blob));
     const put = { tenant: 'default', blob, content, lifeMs: 60_000, quotaBytes: 10_000 };
     await putBlob(server.redis, put);
-    expect(await attempts.attempt(id)).toEqual({ kind: 'ended' });
+    expect(await attemptOf(attempts, id)).toEqual({ kind: 'ended' });
     await attempts.settled();
     expect((await resultOf(id)).outcome).toEqual({ kind: 'exited', exitCode: 0 });
   });
@@ -320,7 +355,7 @@ describe('an attempt at a job', () => {
   it('is ended by a cancellation, and the job is cancelled', async () => {
     const { attempts } = aWorker(({ session }) => session.receive(started(0)));
     const id = await aJob();
-    const attempt = attempts.attempt(id);
+    const attempt = attemptOf(attempts, id);
     await eventually('it running', () => attempts.runningIds().includes(id));
     attempts.end(id, { kind: 'cancelled', by: 'caller' });
     expect(await attempt).toEqual({ kind: 'ended' });
@@ -332,7 +367,7 @@ describe('an attempt at a job', () => {
     const id = await aJob();
     await begun(server.redis, id, 'dead');
     await cancelRunning(server.redis, id, 'caller');
-    expect(await attempts.attempt(id)).toEqual({ kind: 'ended' });
+    expect(await attemptOf(attempts, id)).toEqual({ kind: 'ended' });
     await attempts.settled();
     expect((await resultOf(id)).outcome).toEqual({ kind: 'cancelled', by: 'caller' });
   });
@@ -342,7 +377,7 @@ describe('an attempt at a job', () => {
       void begun(server.redis, id, 'other').then(() => endsWell(sandbox));
     });
     const id = await aJob();
-    expect(await attempts.attempt(id)).toEqual({ kind: 'ended' });
+    expect(await attemptOf(attempts, id)).toEqual({ kind: 'ended' });
     await attempts.settled();
     expect(await recordOf(id)).toMatchObject({ state: 'running', worker: 'other' });
     expect(outcomes).toEqual([]);
@@ -351,7 +386,7 @@ describe('an attempt at a job', () => {
   it('that its worker gives up while draining goes back into the queue for another', async () => {
     const { attempts } = aWorker(({ session }) => session.receive(started(0)));
     const id = await aJob();
-    const attempt = attempts.attempt(id);
+    const attempt = attemptOf(attempts, id);
     await eventually('it running', () => attempts.runningIds().includes(id));
     attempts.end(id, { kind: 'draining' });
     expect(await attempt).toEqual({ kind: 'hand_back', afterMs: 0 });

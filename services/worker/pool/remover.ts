@@ -2,7 +2,9 @@
  * Ends sandboxes and removes them in the background until the engine confirms that they are gone. A removal that fails is tried
  * again after a pause; until it succeeds, its uid stays taken.
  */
+
 import type { Log } from '../../../shared/log.ts';
+import { milestone } from '../../../shared/milestones.ts';
 import type { Sandbox, SandboxEngine } from '../sandbox/sandbox.ts';
 import type { EngineGate } from './gate.ts';
 import type { Uids } from './uids.ts';
@@ -45,6 +47,7 @@ export function createRemover(options: {
         await gate.remove(async () => {
           await end?.();
           await engine.remove(nonce);
+          milestone('removed');
         });
         return true;
       } catch (error) {

@@ -1,7 +1,9 @@
 /** Docker Engine as the maker of sandboxes. */
+
 import type { Socket } from 'node:net';
 import { limited } from '../../../shared/limited.ts';
 import type { Log } from '../../../shared/log.ts';
+import { milestone } from '../../../shared/milestones.ts';
 import type { Runtime } from '../../../shared/runtimes.ts';
 import { GuestLostError, GuestSession } from '../protocol/session.ts';
 import { attach, type EngineAddress } from './attach.ts';
@@ -62,19 +64,24 @@ export async function createDockerEngine(options: DockerEngineOptions): Promise<
         const from = { ...options, image: image.tag, facts: { ...facts, seccomp } };
         const body = createBody(order, from);
         // In two parts, or the client would put all of the body into the address as well.
-        const container = await docker.createContainer({
+        const creating = docker.createContainer({
           _query: { name: nameOf(order.nonce) },
           _body: body,
           ...within(CALL_TIMEOUT_MS),
         } as Docker.ContainerCreateOptions);
+        milestone('create_sent');
+        const container = await creating;
+        milestone('created');
         // Attached before the start: nothing that the guest says can be missed.
         socket = await attach(options.address, container.id, CALL_TIMEOUT_MS);
+        milestone('attached');
         const known = { ...order, id: container.id, imageDigest: image.digest };
         const sandbox = converse(socket, known, options.log, () =>
           causeOfDeath(docker, container.id),
         );
         await requireRuntime(container, order.shape.runtime);
         await container.start(within(CALL_TIMEOUT_MS));
+        milestone('started');
         await limited(sandbox.session.ready, HELLO_TIMEOUT_MS);
         return sandbox;
       } catch (cause) {

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { handBackJob } from '../../../shared/queue/begin.ts';
+import { beginJob, handBackJob } from '../../../shared/queue/begin.ts';
 import { readRecord } from '../../../shared/queue/job-record.ts';
 import { keys } from '../../../shared/queue/keys.ts';
-import { MAX_STARTS } from '../../../shared/queue/options.ts';
+import { lockKey, MAX_STARTS } from '../../../shared/queue/options.ts';
 import { admitted, begin, begun, newId, settle } from './job.ts';
 import { startRedis, type TestRedis } from './redis.ts';
 
@@ -38,6 +38,17 @@ describe('beginning a job', () => {
     const id = await admitted(server.redis);
     await settle(server.redis, id, await begun(server.redis, id));
     expect(await begin(server.redis, id)).toEqual({ kind: 'not_wanted' });
+  });
+
+  it('is refused to a worker whose lock went to another meanwhile, and to one whose lock is over', async () => {
+    const id = await admitted(server.redis);
+    const start = await begun(server.redis, id, 'holder');
+    const held = { lane: 'interactive', token: 'of a worker that was cut off' } as const;
+    const late = { id, nowMs: Date.now(), worker: 'late', held };
+    expect(await beginJob(server.redis, late)).toEqual({ kind: 'not_wanted' });
+    await server.redis.del(lockKey(held.lane, id));
+    expect(await beginJob(server.redis, late)).toEqual({ kind: 'not_wanted' });
+    expect(await settle(server.redis, id, start)).toBe('settled');
   });
 
   it('finds a job expired at the very millisecond of its expiry, and starts it just before', async () => {

@@ -34,6 +34,13 @@ describe('the look at a Redis before anything is entrusted to it', () => {
     expect(faults[1]).toMatch(/^appendonly: expected yes.*came no.*Mend: /);
   });
 
+  it('refuses a replica, and says what to name instead', async () => {
+    const options = { ...SAFE, replicaof: '127.0.0.1 1' };
+    await withRedis(options, async ({ redis }) => {
+      await expect(requireUsableRedis(redis)).rejects.toThrow(/came a replica.*redis\+sentinel:/);
+    });
+  });
+
   it('refuses one with a fault, and says all of them', async () => {
     const options = { appendonly: 'no', 'maxmemory-policy': 'volatile-lru' };
     await withRedis(options, async ({ redis }) => {

@@ -1,5 +1,14 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { connectRedis, isStoreFailure, waitUntilReady } from '../../../shared/queue/connection.ts';
+import type { Redis } from 'ioredis';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { checkRedis } from '../../../shared/queue/check.ts';
+import {
+  type ConnectionKind,
+  connectRedis,
+  isStoreFailure,
+  waitUntilReady,
+} from '../../../shared/queue/connection.ts';
+import { keys } from '../../../shared/queue/keys.ts';
+import { startRedisCluster, startRedisServer } from '../../faults/kit/redis-servers.ts';
 import { admitted } from './job.ts';
 import { silent, startRedis, type TestRedis, withRedis } from './redis.ts';
 
@@ -72,7 +81,8 @@ describe('a Redis that refuses', () => {
 
   it('to write because it is a replica fails as a failure of the store', () =>
     withRedis({ replicaof: '127.0.0.1 1', 'replica-serve-stale-data': 'yes' }, async (server) => {
-      expect(isStoreFailure(await rejectionOf(server.redis.set('a', 'b')))).toBe(true);
+      const redis = await server.connect('request');
+      expect(isStoreFailure(await rejectionOf(redis.set('a', 'b')))).toBe(true);
     }));
 
   it('a command of ours because it is wrong is a defect of ours, and no failure of the store', async () => {
@@ -81,5 +91,67 @@ describe('a Redis that refuses', () => {
     expect(isStoreFailure(error)).toBe(false);
     expect(isStoreFailure('Command timed out')).toBe(false);
     expect(isStoreFailure(new TypeError('x is not a function'))).toBe(false);
+  });
+});
+
+const KEY = keys.installation();
+const releases: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const release of releases.splice(0).reverse()) await release();
+});
+
+async function connect(url: string, kind: ConnectionKind): Promise<Redis> {
+  const redis = connectRedis({ url }, kind, silent);
+  releases.push(() => redis.disconnect());
+  await waitUntilReady(redis, 10_000);
+  return redis;
+}
+
+describe('a Cluster of three primaries', () => {
+  it('answers what names no key from the server that holds our keys', async () => {
+    const cluster = await startRedisCluster();
+    releases.push(cluster.stop);
+    const owner = await cluster.ownerOf(KEY);
+    for (const one of cluster.servers) {
+      if (one !== owner) await one.call('CONFIG', 'SET', 'appendfsync', 'everysec');
+    }
+    const redis = await connect(cluster.url, 'request');
+    for (let time = 0; time < 10; time++) {
+      expect(await checkRedis(redis)).toMatchObject({ durability: 'strict', faults: [] });
+    }
+    await owner.call('CONFIG', 'SET', 'appendfsync', 'everysec');
+    expect(await checkRedis(redis)).toMatchObject({ durability: 'relaxed' });
+  });
+
+  it('that stops as a whole and comes back is used again by every connection', async () => {
+    const cluster = await startRedisCluster();
+    releases.push(cluster.stop);
+    const request = await connect(cluster.url, 'request');
+    const patient = await connect(cluster.url, 'patient');
+    await request.set(KEY, 'a');
+    await Promise.all(cluster.servers.map((one) => one.kill()));
+    const waiting = patient.get(KEY);
+    await expect(request.get(KEY)).rejects.toSatisfy(isStoreFailure);
+    await Promise.all(cluster.servers.map((one) => one.start()));
+    expect(await waiting).toBe('a');
+    await expect.poll(() => request.get(KEY).catch(() => ''), { timeout: 10_000 }).toBe('a');
+  });
+});
+
+describe('a server that becomes a replica under a connection', () => {
+  it('is left by it, and a patient command waits for a primary', async () => {
+    const server = await startRedisServer();
+    releases.push(() => server.stop());
+    const request = await connect(server.url, 'request');
+    const patient = await connect(server.url, 'patient');
+    const closed = new Promise((resolve) => request.once('close', resolve));
+    await server.call('REPLICAOF', '127.0.0.1', '1');
+    await expect(request.set(KEY, 'a')).rejects.toSatisfy(isStoreFailure);
+    await closed;
+    const waiting = patient.set(KEY, 'b');
+    await expect.poll(() => request.status).toBe('ready');
+    expect((await checkRedis(request)).refusal).toContain('came a replica');
+    await server.call('REPLICAOF', 'NO', 'ONE');
+    expect(await waiting).toBe('OK');
   });
 });

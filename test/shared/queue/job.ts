@@ -3,7 +3,8 @@ import { randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import type { Outcome } from '../../../shared/contract/result.ts';
 import { type Admission, type Admitted, admitJob } from '../../../shared/queue/admit.ts';
-import { type Begun, beginJob } from '../../../shared/queue/begin.ts';
+import { type Begun, beginJob, type Held } from '../../../shared/queue/begin.ts';
+import { lockKey } from '../../../shared/queue/options.ts';
 import { type SettledAs, type Settlement, settleJob } from '../../../shared/queue/settle.ts';
 
 export const newId = (): string => `job_${randomBytes(16).toString('hex')}`;
@@ -36,12 +37,21 @@ export async function admitted(redis: Redis, over: Partial<Admission> = {}): Pro
   return job.id;
 }
 
-export const begin = (
+/** Takes a job as the queue does, and says by what it is held. */
+export async function hold(redis: Redis, id: string): Promise<Held> {
+  const held = { lane: 'interactive', token: 'lock' } as const;
+  await redis.set(lockKey(held.lane, id), held.token);
+  return held;
+}
+
+export async function begin(
   redis: Redis,
   id: string,
   worker = 'w1',
   nowMs = Date.now(),
-): Promise<Begun> => beginJob(redis, { id, worker, nowMs });
+): Promise<Begun> {
+  return beginJob(redis, { id, worker, nowMs, held: await hold(redis, id) });
+}
 
 /** Begins a job and returns the number of its start. */
 export async function begun(redis: Redis, id: string, worker = 'w1'): Promise<number> {

@@ -57,6 +57,7 @@ describe('the workers that live', () => {
     creating: 0,
     engineFailing: false,
     runtimes: ['runc'],
+    isSilent: false,
     images: { base: { digest: 'sha256:1' }, bad: { fault: 'no' } },
   });
   const speak = async (id: string, atMs = Date.now(), text = JSON.stringify(account(id))) => {

@@ -54,6 +54,17 @@ describe('settling a job of which nothing ran', () => {
     expect((await settleWithoutRun(server.redis, { id, record, outcome: LOST })).as).toBe('fenced');
   });
 
+  it('leaves a job alone that ran and was handed back after its record was read as queued', async () => {
+    const id = await admitted(server.redis);
+    const record = await read(id);
+    await handBackJob(server.redis, { id, start: await begun(server.redis, id), ran: 'yes' });
+    const outcome = { kind: 'cancelled', by: 'caller' } as const;
+    expect((await settleWithoutRun(server.redis, { id, record, outcome })).as).toBe('fenced');
+    const now = { id, record: await read(id), outcome };
+    expect((await settleWithoutRun(server.redis, now)).as).toBe('settled');
+    expect(await resultOf(id)).toMatchObject({ outcome, ran: 'unknown', attempt: 1 });
+  });
+
   it('leaves a job alone that another worker began after its record was read as running', async () => {
     const id = await admitted(server.redis);
     const first = await begun(server.redis, id, 'silent');
