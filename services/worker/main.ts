@@ -74,13 +74,7 @@ export async function startWorker(parts: WorkerParts): Promise<void> {
     redis,
     subscriber: connect(parts, 'worker subscriber', log),
     worker,
-    account: () =>
-      accountOf(self, {
-        pool: pool.figures(),
-        isSilent: isSilent(),
-        images,
-        runtimes: canary.proven,
-      }),
+    account: () => accountOf(self, { pool, canary, images, isSilent: isSilent() }),
     runningIds: () => attempts.runningIds(),
     cancel: ({ id, by }) => attempts.end(id, { kind: 'cancelled', by }),
     follow: (id) => live.follow(id),

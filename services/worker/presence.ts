@@ -17,32 +17,35 @@ export const accountOf = (
   { worker: id, config: { slots } }: { worker: string; config: { slots: number } },
   {
     pool,
-    isSilent,
+    canary,
     images,
-    runtimes,
+    isSilent,
   }: {
-    pool: PoolFigures;
-    isSilent: boolean;
+    pool: { figures(): PoolFigures };
+    canary: { proven: ReadonlySet<string> };
     images: ImageStore;
-    runtimes: ReadonlySet<string>;
+    isSilent: boolean;
   },
-): WorkerAccount => ({
-  id,
-  host: os.hostname(),
-  slots,
-  running: pool.leased,
-  ready: pool.ready,
-  creating: pool.creating,
-  engineFailing: pool.engineFailing,
-  isSilent,
-  runtimes: [...runtimes],
-  images: Object.fromEntries(
-    [...images.prepared].map(([name, image]) => [
-      name,
-      image instanceof ImageUnusableError ? { fault: image.message } : { digest: image.digest },
-    ]),
-  ),
-});
+): WorkerAccount => {
+  const { leased, ready, creating, engineFailing } = pool.figures();
+  return {
+    id,
+    host: os.hostname(),
+    slots,
+    running: leased,
+    ready,
+    creating,
+    engineFailing,
+    isSilent,
+    runtimes: [...canary.proven],
+    images: Object.fromEntries(
+      [...images.prepared].map(([name, image]) => [
+        name,
+        image instanceof ImageUnusableError ? { fault: image.message } : { digest: image.digest },
+      ]),
+    ),
+  };
+};
 
 export interface Presence {
   start(): Promise<void>;
