@@ -72,7 +72,7 @@ describe('a secret', () => {
   test('I16 that is a key is kept as a hash, and is no key in an address', async () => {
     const made = await api.send('/v1/keys', {
       method: 'POST',
-      body: { name: 'a key', tenant: 'default', scopes: ['exec:run'] },
+      body: { name: 'user:ann', tenant: 'default', scopes: ['exec:run'] },
     });
     const { key } = (await made.json()) as { key?: string };
     expect([made.status, typeof key]).toEqual([201, 'string']);
