@@ -30,6 +30,7 @@ const MAY_BE_REFUSED = [
   'futex_requeue',
   'futex_wait',
   'futex_wake',
+  'io_pgetevents',
   'map_shadow_stack',
   'mlock',
   'mseal',
