@@ -25,7 +25,7 @@ await new Command('chaos')
       process.once(signal, () => leaving.abort());
     }
     say(`chaos for ${minutes} minutes, seed ${seed}, history in ${history}`);
-    const { kept, verdict, struck } = await chaos({
+    const { kept, verdict, struck, enginesOwn } = await chaos({
       minutes,
       seed,
       pauseMs: every * 1_000,
@@ -41,6 +41,11 @@ await new Command('chaos')
     for (const [promise, against] of Object.entries(kept)) {
       say(
         `${against === undefined ? 'kept' : 'BROKEN'}: ${promise}${against ? `\n${against}` : ''}`,
+      );
+    }
+    if (enginesOwn.length > 0) {
+      say(
+        `left by the killed engine itself, beyond its clients’ reach:\n  ${enginesOwn.join('\n  ')}`,
       );
     }
     const broken = Object.values(kept).filter((against) => against !== undefined).length;

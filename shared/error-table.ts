@@ -114,6 +114,12 @@ export const ERRORS = {
     message: 'You have as many jobs waiting or running as you may.',
     remedy: 'Try again after the seconds in Retry-After.',
   },
+  TOO_MANY_OPEN_REQUESTS: {
+    status: 429,
+    retryable: true,
+    message: 'You have as many requests open as you may.',
+    remedy: 'Close what you no longer need, or try again after the seconds in Retry-After.',
+  },
   OVERLOADED: {
     status: 503,
     retryable: true,

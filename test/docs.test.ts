@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -105,8 +105,66 @@ describe('docs/metrics.md', () => {
   });
 });
 
+describe('docs/security.md', () => {
+  const TESTS = path.resolve(import.meta.dirname);
+  /** What the titles of tests begin with: one id, or a few. */
+  const titled = new Set(
+    (readdirSync(TESTS, { recursive: true }) as string[])
+      .filter((file) => file.endsWith('.test.ts'))
+      .flatMap((file) => [
+        ...readFileSync(path.join(TESTS, file), 'utf8').matchAll(/['`]((?:[A-Z]\d\d )+)(?=\S)/g),
+      ])
+      .flatMap(([, ids = '']) => ids.trim().split(' ')),
+  );
+
+  it('names by their ids tests that there are', () => {
+    const head = ['wall', 'what attacks it', 'flag or line', 'rows'];
+    const named = read('security.md').match(/\b[A-Z]\d\d\b/g) ?? [];
+    expect(tableOf('security.md', ...head).length).toBeGreaterThan(10);
+    expect(new Set(named).size).toBeGreaterThan(60);
+    expect([...new Set(named)].filter((id) => !titled.has(id))).toEqual([]);
+  });
+});
+
+describe('docs/guarantees.md', () => {
+  const textOf = (file: string): string =>
+    existsSync(path.join(DOCS, '..', file))
+      ? readFileSync(path.join(DOCS, '..', file), 'utf8')
+      : `there is no ${file}`;
+
+  it('names a test for each promise, and every test that it names exists', () => {
+    const rows = tableOf('guarantees.md', 'promise', 'test', 'title');
+    const promised = [...read('guarantees.md').matchAll(/^\*\*(G\d+) /gm)].map(([, id]) => id);
+    expect(promised.length).toBeGreaterThan(10);
+    expect(new Set(rows.map(([id]) => id))).toEqual(new Set(promised));
+    const missing = rows.filter(([, file = '', title = '']) => !textOf(file).includes(title));
+    expect(missing).toEqual([]);
+  });
+
+  it('names for each row of the fault matrix the files that have a test of that id', () => {
+    const rows = tableOf('guarantees.md', 'row', 'what happens', 'test');
+    expect(rows.length).toBeGreaterThan(20);
+    const missing = rows.flatMap(([id = '', , files = '']) =>
+      files
+        .split(' ')
+        .map((file) => file.replaceAll('`', ''))
+        .filter((file) => !textOf(file).includes(`${id}: `))
+        .map((file) => `${id} in ${file}`),
+    );
+    expect(missing).toEqual([]);
+  });
+});
+
 describe('every page', () => {
-  const pages = ['errors.md', 'configuration.md', 'metrics.md', 'architecture.md'];
+  const pages = [
+    'errors.md',
+    'configuration.md',
+    'metrics.md',
+    'architecture.md',
+    'guarantees.md',
+    'security.md',
+    'hardening.md',
+  ];
 
   it.each(pages)('%s names only files of this project that exist', (page) => {
     const root = path.dirname(DOCS);

@@ -149,7 +149,7 @@ describe('the layers', () => {
       /^audit-\w+\.ts$/,
       /^api-keys\.ts$|^tenants\.ts$/,
       /^auth\.ts$|^config\.ts$|^api-parts\.ts$|^http-error\.ts$|^sse\.ts$|^ndjson\.ts$/,
-      /^json-depth\.ts$|^key-watch\.ts$/,
+      /^json-depth\.ts$|^key-watch\.ts$|^held-requests\.ts$|^http-limits\.ts$|^plain-requests\.ts$/,
     ],
   };
   /** What a deeper stage may know of a shallower one, and why. */

@@ -1,13 +1,14 @@
 # debian:bookworm-slim, from a registry or, where none is reached, from Debian's own packages.
-# Needs step.sh and packages.sh.
+# Needs step.sh and packages.sh. BASE_IMAGE=debian@sha256:… pins it: then it is pulled and never made.
 
-BASE_IMAGE=debian:bookworm-slim
+BASE_IMAGE=${BASE_IMAGE:-debian:bookworm-slim}
 PULL_SILENCE_SECONDS=15
 PULL_SECONDS=300
 
 ensure_base_image() {
   ! limit 15 docker image inspect "$BASE_IMAGE" >/dev/null 2>&1 || return 0
   if pull_base_image; then return 0; fi
+  case $BASE_IMAGE in *@sha256:*) stop "$BASE_IMAGE could not be pulled, and another is not wanted." ;; esac
   has mmdebstrap || has apt-get ||
     stop "$BASE_IMAGE could not be pulled, and only Debian's mmdebstrap could make it." "docker pull $BASE_IMAGE"
   has mmdebstrap || apt_install mmdebstrap debian-archive-keyring

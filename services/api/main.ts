@@ -64,11 +64,12 @@ export async function startApi(parts: ApiParts): Promise<{ url: string }> {
   const batches = createBatches({ redis, canceller: work.canceller, closing: signal, log });
   const batchResults = createBatchResults({ redis, batches, closing: signal });
 
-  const { maxBodyBytes } = settings;
+  const { maxBodyBytes, maxTenantRequests } = settings;
   const version = packageVersion();
   const streams = openStreams(metrics);
   const server = await buildServer({
     maxBodyBytes,
+    maxTenantRequests,
     authenticate,
     decide: policy.decide,
     metrics,

@@ -17,23 +17,18 @@ import type { Metrics } from '../../shared/metrics.ts';
 import { seconds } from '../../shared/metrics.ts';
 import { milestone } from '../../shared/milestones.ts';
 import { type Authenticate, requireScope } from './auth.ts';
+import { createHeldRequests } from './held-requests.ts';
 import { problemOf, requestInvalid, sendError } from './http-error.ts';
+import { HTTP_LIMITS } from './http-limits.ts';
 import { isTooDeep, tooDeep } from './json-depth.ts';
 import { endWithKey } from './key-watch.ts';
+import { requirePlain } from './plain-requests.ts';
 import type { Call } from './policy/call.ts';
 import type { Server } from './routes/server-types.ts';
 
-/* What a slow or hostile client may hold. */
-const HEADERS_TIMEOUT_MS = 10_000;
-const BODY_TIMEOUT_MS = 30_000;
-const KEEP_ALIVE_MS = 65_000;
-const CHECK_CONNECTIONS_MS = 5_000;
-const MAX_HEADER_BYTES = 8_192;
-const MAX_CONNECTIONS = 10_000;
-const MAX_PARAM_LENGTH = 3_072;
-
 export interface ServerOptions {
   readonly maxBodyBytes: number;
+  readonly maxTenantRequests: number;
   readonly authenticate: Authenticate;
   /** Throws where the policy refuses a call that runs nothing. */
   readonly decide: (call: Call) => Promise<void>;
@@ -49,15 +44,15 @@ const newServer = (options: ServerOptions): Server =>
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: options.maxBodyBytes,
     requestTimeout: 0, // bodies have a limit of their own below: those that stream may take long
-    keepAliveTimeout: KEEP_ALIVE_MS,
+    keepAliveTimeout: HTTP_LIMITS.keepAliveMs,
     return503OnClosing: false,
     forceCloseConnections: 'idle',
     genReqId: () => randomUUID(),
-    routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
+    routerOptions: { maxParamLength: HTTP_LIMITS.maxParamLength },
     http: {
-      maxHeaderSize: MAX_HEADER_BYTES,
-      headersTimeout: HEADERS_TIMEOUT_MS,
-      connectionsCheckingInterval: CHECK_CONNECTIONS_MS,
+      maxHeaderSize: HTTP_LIMITS.maxHeaderBytes,
+      headersTimeout: HTTP_LIMITS.headersTimeoutMs,
+      connectionsCheckingInterval: HTTP_LIMITS.checkConnectionsMs,
     },
     frameworkErrors: sendError,
     clientErrorHandler: answerBrokenHttp,
@@ -65,8 +60,9 @@ const newServer = (options: ServerOptions): Server =>
 
 export async function buildServer(options: ServerOptions): Promise<Server> {
   let isClosing = false;
+  const hold = createHeldRequests(options.maxTenantRequests);
   const server = newServer(options);
-  server.server.maxConnections = MAX_CONNECTIONS;
+  server.server.maxConnections = HTTP_LIMITS.maxConnections;
 
   readJsonBodies(server);
   limitBodyTime(server);
@@ -93,21 +89,17 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
   server.decorateRequest('caller', null);
   server.addHook('onRequest', async (request, reply) => {
     void reply.header('X-Request-Id', request.id);
+    requirePlain(request);
     if (isClosing) throw new AppError('SHUTTING_DOWN', { retryAfterSeconds: 1 });
     const { isPublic, scope } = request.routeOptions.config;
     if (isPublic) return;
     const { authorization, 'cofferdam-session': session } = request.headers;
     request.caller = await options.authenticate(authorization, session);
+    hold(request.caller.tenant, reply);
     endWithKey(reply, () => options.authenticate(authorization));
     if (scope !== undefined) requireScope(request.caller, scope);
   });
-  server.addHook('preHandler', async (request) => {
-    const { tool } = request.routeOptions.config;
-    if (tool === undefined || request.caller === null) return;
-    // The path stands above the query: `?id=` must not be what rules see instead of the id that is used.
-    const args = { ...(request.query as object), ...(request.params as object) };
-    await options.decide({ tool, caller: request.caller, args, nowMs: Date.now() });
-  });
+  judgeTools(server, options.decide);
   server.addHook('onSend', async (request, reply) => {
     // A connection kept alive past the answer that was under way would hold up the stop.
     if (isClosing) void reply.header('Connection', 'close');
@@ -120,6 +112,17 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
     scope.get('/openapi.json', hidden, async () => server.swagger());
   });
   return server;
+}
+
+/** Routes that run nothing are tools to the policy as well. */
+function judgeTools(server: Server, decide: ServerOptions['decide']): void {
+  server.addHook('preHandler', async (request) => {
+    const { tool } = request.routeOptions.config;
+    if (tool === undefined || request.caller === null) return;
+    // The path stands above the query: `?id=` must not be what rules see instead of the id that is used.
+    const args = { ...(request.query as object), ...(request.params as object) };
+    await decide({ tool, caller: request.caller, args, nowMs: Date.now() });
+  });
 }
 
 async function describeRoutes(server: Server, version: string): Promise<void> {
@@ -174,7 +177,7 @@ function limitBodyTime(server: Server): void {
         raw.destroy();
       }
     };
-    const limit = (): NodeJS.Timeout => setTimeout(giveUp, BODY_TIMEOUT_MS).unref();
+    const limit = (): NodeJS.Timeout => setTimeout(giveUp, HTTP_LIMITS.bodyTimeoutMs).unref();
     let timer = request.routeOptions.config.isStream ? undefined : limit();
     reply.raw.once('close', () => {
       if (raw.complete || raw.destroyed) clearTimeout(timer);

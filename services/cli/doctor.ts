@@ -7,43 +7,10 @@ import { createLog } from '../../shared/log.ts';
 import { checkRedis } from '../../shared/queue/check.ts';
 import { connectRedis, waitUntilReady } from '../../shared/queue/connection.ts';
 import type { EngineInfo } from '../worker/sandbox/docker-info.ts';
-
-export interface Finding {
-  readonly what: string;
-  readonly state: 'ok' | 'warning' | 'fault';
-  readonly found: string;
-  /** How to mend it; empty when there is nothing to mend. */
-  readonly mend: string;
-}
+import { checking, type Finding, fault, ok, warning } from './finding.ts';
 
 const REDIS_WITHIN_MS = 3_000;
 const LEAST_NODE = [20, 19] as const;
-
-const ok = (what: string, found: string): Finding => ({ what, state: 'ok', found, mend: '' });
-const bad = (
-  what: string,
-  found: string,
-  mend: string,
-  state: 'warning' | 'fault' = 'fault',
-): Finding => ({
-  what,
-  state,
-  found,
-  mend,
-});
-
-/** A check that throws is a finding too: the reason and how to mend it. */
-const checking = async (
-  what: string,
-  mend: string,
-  check: () => Promise<Finding[]>,
-): Promise<Finding[]> => {
-  try {
-    return await check();
-  } catch (error) {
-    return [bad(what, error instanceof Error ? error.message : String(error), mend)];
-  }
-};
 
 export async function examine(
   env: Readonly<Record<string, string | undefined>>,
@@ -54,7 +21,7 @@ export async function examine(
     settings = parseSettings(env);
     findings.push(ok('settings', 'valid'));
   } catch (error) {
-    findings.push(bad('settings', (error as Error).message, 'see docs/configuration.md'));
+    findings.push(fault('settings', (error as Error).message, 'see docs/configuration.md'));
     settings = parseSettings({});
   }
   findings.push(await guestFinding());
@@ -68,7 +35,7 @@ function nodeFinding(): Finding {
   const isNew = major > LEAST_NODE[0] || (major === LEAST_NODE[0] && minor >= LEAST_NODE[1]);
   return isNew
     ? ok('node', process.versions.node)
-    : bad('node', process.versions.node, `install Node ${LEAST_NODE.join('.')} or newer`);
+    : fault('node', process.versions.node, `install Node ${LEAST_NODE.join('.')} or newer`);
 }
 
 async function guestFinding(): Promise<Finding> {
@@ -77,7 +44,7 @@ async function guestFinding(): Promise<Finding> {
     await access(file);
     return ok('guest', file);
   } catch {
-    return bad('guest', 'not built', 'scripts/build-guest');
+    return fault('guest', 'not built', 'scripts/build-guest');
   }
 }
 
@@ -96,15 +63,14 @@ const redisFindings = (settings: Settings): Promise<Finding[]> =>
       await waitUntilReady(redis, REDIS_WITHIN_MS);
       const { version, durability, refusal, faults } = await checkRedis(redis);
       const all = refusal === undefined ? faults : [...faults, refusal];
-      if (all.length > 0) return all.map((fault) => bad('redis', fault, 'see the line'));
+      if (all.length > 0) return all.map((one) => fault('redis', one, 'see the line'));
       return durability === 'strict'
         ? [ok('redis', `${version}, every write on disk before it is answered`)]
         : [
-            bad(
+            warning(
               'redis',
               `${version}, appendfsync is not always: a crash may lose the last second`,
               'CONFIG SET appendfsync always',
-              'warning',
             ),
           ];
     } finally {
@@ -133,7 +99,7 @@ const engineFindings = (settings: Settings): Promise<Finding[]> =>
       findings.push(
         found
           ? ok(what, `${image.reference} ${found.digest.slice(0, 19)}`)
-          : bad(what, `${image.reference} is not on this engine`, 'scripts/setup'),
+          : fault(what, `${image.reference} is not on this engine`, 'scripts/setup'),
       );
     }
     return findings;
@@ -145,21 +111,15 @@ const runtimeFindings = ({ runtimes }: EngineInfo, { runtimes: wanted }: Setting
     const what = `runtime ${name}`;
     if (runtimes.includes(name)) return ok(what, 'registered');
     return name === wanted.default
-      ? bad(what, 'not registered with the engine', `install ${name}`)
+      ? fault(what, 'not registered with the engine', `install ${name}`)
       : ok(what, 'not registered with the engine: jobs that ask for it are refused');
   });
 
 const seccompFinding = ({ securityOptions }: EngineInfo): Finding =>
   securityOptions.some((option) => option.startsWith('name=seccomp'))
     ? ok('seccomp', 'supported')
-    : bad('seccomp', 'not supported by this kernel or engine', 'use a kernel with CONFIG_SECCOMP');
-
-const MARKS = { ok: 'ok     ', warning: 'warning', fault: 'FAULT  ' } as const;
-
-export const showFindings = (findings: readonly Finding[]): string =>
-  findings
-    .map(({ what, state, found, mend }) => {
-      const line = `${MARKS[state]}  ${what.padEnd(14)} ${found}`;
-      return mend === '' ? line : `${line}\n${' '.repeat(25)}mend: ${mend}`;
-    })
-    .join('\n');
+    : fault(
+        'seccomp',
+        'not supported by this kernel or engine',
+        'use a kernel with CONFIG_SECCOMP',
+      );

@@ -10,14 +10,16 @@ import { addBatchCommands } from './batch/commands.ts';
 import { putBlob } from './blob.ts';
 import { addCallbackCommands } from './callbacks.ts';
 import { connectionFrom } from './client.ts';
-import { examine, showFindings } from './doctor.ts';
+import { examine } from './doctor.ts';
 import { type ExecOptions, runExec } from './exec.ts';
+import { showFindings } from './finding.ts';
 import { addKeyCommands } from './keys.ts';
 import { runLogs } from './logs.ts';
 import { runMcp } from './mcp.ts';
 import { addPolicyCommands } from './policy.ts';
 import { addRemotePolicyCommands } from './policy-remote.ts';
 import { isWorkerAlive, runApi, runServe, runWorker } from './processes.ts';
+import { examineSecurity } from './security/examine-security.ts';
 import { addTenantCommands } from './tenants.ts';
 
 const { version } = JSON.parse(readFileSync(path.join(packageRoot, 'package.json'), 'utf8')) as {
@@ -131,9 +133,10 @@ program
 program
   .command('doctor')
   .description('check the engine, Redis, images and settings, and say how to mend them')
+  .option('--security', 'look at what holds hostile jobs instead: versions, kernel, engine, Redis')
   .option('--json', 'print the findings as JSON')
-  .action(async (options: { json?: boolean }) => {
-    const findings = await examine(process.env);
+  .action(async (options: { json?: boolean; security?: boolean }) => {
+    const findings = await (options.security ? examineSecurity : examine)(process.env);
     process.stdout.write(
       `${options.json ? JSON.stringify(findings, null, 2) : showFindings(findings)}\n`,
     );

@@ -1,6 +1,7 @@
 /**
  * Watches over a consumer that may fall silent: jobs wait, this worker has room for all it ever has, and is given none. The
- * queue's library has no limit for that, and a worker that lives and takes nothing looks healthy to everybody else.
+ * queue's library leaves a connection that hangs; whatever else keeps it from taking jobs, a worker that lives and takes
+ * none looks healthy to everybody else.
  *
  * | state   | meaning                                             | left by                                           |
  * | ------- | --------------------------------------------------- | ------------------------------------------------- |
@@ -14,6 +15,8 @@ import type { Consumer } from './consumer.ts';
 const LOOK_MS = 2_000;
 /** Far longer than a worker with room ever waits while there are jobs; a new one takes as long again. */
 const SILENT_MS = 20_000;
+/** Early enough for a heartbeat to tell of it before anything is done about it. */
+const SAID_AFTER_MS = SILENT_MS / 2;
 
 export interface WatchdogOptions {
   readonly open: () => Consumer;
@@ -52,8 +55,9 @@ export class Watchdog implements Pick<Consumer, 'pause' | 'stop'> {
     }, LOOK_MS);
   }
 
-  /** It was renewed, and has not been given a job since. */
-  readonly isSilent = (): boolean => this.#state === 'RENEWED';
+  /** Jobs have waited for a while and it was given none. */
+  readonly isSilent = (): boolean =>
+    this.#state !== 'GIVEN' && performance.now() - this.#sinceMs >= SAID_AFTER_MS;
 
   readonly pause = (isPaused: boolean): void => {
     this.#isPaused = isPaused;

@@ -25,6 +25,11 @@ export const LOAD_SETTINGS = {
     integer(1, 100_000_000),
     'The same of one tenant; past it submissions are answered with 429.',
   ),
+  COFFERDAM_MAX_TENANT_REQUESTS: setting(
+    '5000',
+    integer(1, 10_000),
+    'Requests of one tenant that one API process holds open at once, waits and streams among them; past it they are answered with 429.',
+  ),
   COFFERDAM_MAX_REDIS_BYTES: setting(
     String(4096 * MIB),
     integer(64 * MIB, 1024 * 1024 * MIB),

@@ -136,6 +136,7 @@ export interface Settings {
   readonly reservedSlots: number;
   readonly maxOpenJobs: number;
   readonly maxTenantOpenJobs: number;
+  readonly maxTenantRequests: number;
   readonly maxRedisBytes: number;
   readonly maxQueueAgeMs: number;
   readonly engine: string;
@@ -224,6 +225,7 @@ const settingsOf = (is: Parsed, limits: Settings['limits']): Settings =>
     reservedSlots: is.COFFERDAM_RESERVED_SLOTS,
     maxOpenJobs: is.COFFERDAM_MAX_OPEN_JOBS,
     maxTenantOpenJobs: is.COFFERDAM_MAX_TENANT_OPEN_JOBS,
+    maxTenantRequests: is.COFFERDAM_MAX_TENANT_REQUESTS,
     maxRedisBytes: is.COFFERDAM_MAX_REDIS_BYTES,
     maxQueueAgeMs: is.COFFERDAM_MAX_QUEUE_AGE_MS,
     engine: is.COFFERDAM_ENGINE,

@@ -88,7 +88,7 @@ describe('authentication', () => {
     await refusalOf(header);
   });
 
-  it('refuses every other text, of any length', async () => {
+  it('H01 I16 refuses every other text, of any length', async () => {
     await fc.assert(
       fc.asyncProperty(fc.string({ maxLength: 100 }), async (text) => {
         if (text !== KEY) await refusalOf(`Bearer ${text}`);
@@ -142,7 +142,7 @@ describe('a key that was made', () => {
     expect(made.digest).not.toContain(made.key.slice(21));
   });
 
-  it('with a wrong secret and with an unknown id is refused in the same words', async () => {
+  it('H01 with a wrong secret and with an unknown id is refused in the same words', async () => {
     const { authenticate, used } = having(record);
     const wrong = `cfd_${made.id}_${other.key.slice(21)}`;
     const answers = [wrong, other.key].map((key) => refusalOf(`Bearer ${key}`, authenticate));
@@ -164,7 +164,7 @@ describe('a key that was made', () => {
     expect(asked).toEqual([]);
   });
 
-  it('that is revoked or has expired says so to who has its secret, and to nobody else', async () => {
+  it('H01 that is revoked or has expired says so to who has its secret, and to nobody else', async () => {
     const revoked = having({ ...record, revokedAtMs: 5 }).authenticate;
     const expired = having({ ...record, expiresAtMs: Date.now() }).authenticate;
     const key = `Bearer ${made.key}`;

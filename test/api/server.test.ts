@@ -18,6 +18,7 @@ async function serve(isInForce = () => true) {
   const calls: Call[] = [];
   const server = await buildServer({
     maxBodyBytes: 1_000_000,
+    maxTenantRequests: 1_000,
     authenticate: async () => {
       if (!isInForce()) throw new AppError('UNAUTHENTICATED');
       return callerOfTenant('ann');

@@ -22,6 +22,7 @@ beforeAll(async () => {
   server = await buildServer({
     decide: async () => {},
     maxBodyBytes: 1000,
+    maxTenantRequests: 1_000,
     authenticate: async () => caller,
     metrics: createMetrics(),
     version: '0.0.0',

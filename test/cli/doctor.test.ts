@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { examine, showFindings } from '../../services/cli/doctor.ts';
+import { examine } from '../../services/cli/doctor.ts';
+import { showFindings } from '../../services/cli/finding.ts';
 
 const NO_ENGINE = { COFFERDAM_ENGINE: 'unix:///nonexistent.sock' };
 

@@ -73,7 +73,7 @@ describe('waiting', () => {
 });
 
 describe('Idempotency-Key', () => {
-  test('fifty of the same request at once are one job', async () => {
+  test('H32 fifty of the same request at once are one job', async () => {
     const key = randomUUID();
     const answers = await Promise.all(
       Array.from({ length: 50 }, (_, at) =>

@@ -114,7 +114,7 @@ describe('a job that the policy wants approved', () => {
     expect((await approvals(boss, 'list')).stdout).not.toContain(id);
   });
 
-  test('is never approved by the key that asked', async () => {
+  test('H04 is never approved by the key that asked', async () => {
     const { id } = await ask();
     const refused = await approvals(env, 'approve', id);
     expect(refused.code).toBe(1);

@@ -14,7 +14,7 @@ beforeAll(async () => {
 afterAll(() => server.stop());
 
 test(
-  'malformed requests get no 5xx, and the server serves on within its memory',
+  'H44 malformed requests get no 5xx, and the server serves on within its memory',
   async () => {
     const seed = Date.now() % 1_000_000;
     process.stdout.write(`fuzz: seed ${seed}\n`);

@@ -126,7 +126,7 @@ describe('cofferdam tenants', () => {
 });
 
 describe('scopes', () => {
-  test('a key does what it has, and is told what it lacks', async () => {
+  test('H04 a key does what it has, and is told what it lacks', async () => {
     const { key } = await makeKey('--tenant', TENANT, ...scopes('exec:run'));
     const api = callerOf({ url: server.url, key });
     const { id } = await api.run(sh('true'));
@@ -158,7 +158,7 @@ describe('what belongs to another tenant', () => {
     return { status: response.status, problem, headers };
   };
 
-  test('answers exactly as what there is not: jobs, batches, events, artifacts, blobs', async () => {
+  test('H02 answers exactly as what there is not: jobs, batches, events, artifacts, blobs', async () => {
     const owner = batchesOf(server);
     const content = randomBytes(16).toString('hex');
     const blob = await blobNameOf(Buffer.from(content));
@@ -227,7 +227,7 @@ describe('two API processes', () => {
     await redis.stop();
   });
 
-  test('share keys and tenants, and both refuse what was revoked by one within a second', async () => {
+  test('H01 share keys and tenants, and both refuse what was revoked by one within a second', async () => {
     const [first, second] = apis.map((api) => callerOf(api)) as [Caller, Caller];
     const put = { method: 'PUT', body: { maxOpenJobs: 1 } };
     expect((await first.send('/v1/tenants/acme', put)).status).toBe(201);

@@ -95,7 +95,7 @@ async function put(name: string, rate_limit?: object, more: object = {}): Promis
 }
 
 describe('rate_limit {max: 10, window: 60} per session, over two API processes', () => {
-  it('admits exactly 10 of 500 parallel calls, and tells the others when to come back', async () => {
+  it('H21 admits exactly 10 of 500 parallel calls, and tells the others when to come back', async () => {
     const answers = await Promise.all(Array.from({ length: 500 }, (_, n) => submit(n, 'crowd')));
     const admitted = answers.filter(({ status }) => status === 202);
     const limited = answers.filter(({ status }) => status === 429);

@@ -27,12 +27,12 @@ function expectProblem(answer: RawAnswer, status: number, code: string): void {
 }
 
 describe('body', () => {
-  test('a length above the limit is refused before a byte of it was read', async () => {
+  test('H06 a length above the limit is refused before a byte of it was read', async () => {
     const headers = { ...json, 'Content-Length': String(MAX_BODY_BYTES + 1) };
     expectProblem(await post(undefined, headers), 413, 'BODY_TOO_LARGE');
   });
 
-  test('a body in chunks is refused once it is past the limit', async () => {
+  test('H06 a body in chunks is refused once it is past the limit', async () => {
     const chunk = Buffer.alloc(1024 * 1024, 0x20);
     const headers = { ...json, 'Transfer-Encoding': 'chunked' };
     expectProblem(await post(Array(18).fill(chunk), headers), 413, 'BODY_TOO_LARGE');
@@ -52,7 +52,7 @@ describe('body', () => {
     'multipart/form-data; boundary=x',
     'application/xml',
     'nonsense',
-  ])('the content type %s is not read', async (type) => {
+  ])('H11 the content type %s is not read', async (type) => {
     const answer = await post(['{"command":["true"]}'], { ...authorized, 'Content-Type': type });
     expectProblem(answer, 415, 'MEDIA_TYPE_UNSUPPORTED');
   });
@@ -74,7 +74,7 @@ describe('body', () => {
     expectProblem(await post([body]), 400, 'BODY_NOT_JSON');
   });
 
-  test('invalid UTF-8 in a text is refused rather than replaced', async () => {
+  test('H10 H11 invalid UTF-8 in a text is refused rather than replaced', async () => {
     const body = Buffer.concat([
       Buffer.from('{"command":["echo","'),
       Buffer.from([0xe9]),
@@ -83,13 +83,13 @@ describe('body', () => {
     expectProblem(await post([body]), 400, 'BODY_NOT_JSON');
   });
 
-  test('a deep body does not bring the server down', async () => {
+  test('H10 a deep body does not bring the server down', async () => {
     const deep = `{"command":${'['.repeat(100_000)}${']'.repeat(100_000)}}`;
     const answer = await post([deep]);
     expect(answer.status).toBe(400);
   });
 
-  test('a byte order mark before the JSON is passed over', async () => {
+  test('H11 a byte order mark before the JSON is passed over', async () => {
     const answer = await post([Buffer.from('\ufeff{"command":["true"]}')]);
     expect(answer.status).toBe(202);
   });
@@ -168,7 +168,7 @@ describe('headers and queries', () => {
 });
 
 describe('what is not there', () => {
-  test('an id that is unknown, malformed or absurd has one and the same answer', async () => {
+  test('H19 an id that is unknown, malformed or absurd has one and the same answer', async () => {
     const bodies = new Set<string>();
     const ids = [
       `job_${'0'.repeat(32)}`,
@@ -204,7 +204,7 @@ describe('what is not there', () => {
     expect(bodies.size).toBe(1);
   });
 
-  test('a route or a method that is not there is a 404', async () => {
+  test('H19 a route or a method that is not there is a 404', async () => {
     for (const [method, path] of [
       ['GET', '/v1/nothing'],
       ['GET', '/v2/jobs'],
@@ -222,7 +222,7 @@ describe('what is not there', () => {
     }
   });
 
-  test('a header of ten thousand characters is refused as a problem', async () => {
+  test('H12 a header of ten thousand characters is refused as a problem', async () => {
     const answer = await sendRaw(server, {
       path: '/v1/info',
       headers: { ...authorized, 'X-Long': 'x'.repeat(10_000) },

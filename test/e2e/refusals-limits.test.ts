@@ -77,7 +77,7 @@ describe('limits', () => {
     }
   });
 
-  test('a step may not have more time than its job, nor all steps more output than the ceiling', async () => {
+  test('H34 a step may not have more time than its job, nor all steps more output than the ceiling', async () => {
     const step = (name: string, more = {}) => ({ name, command: ['true'], ...more });
     const late = { timeoutMs: 1_000, steps: [step('a', { timeoutMs: 1_001 })] };
     await refused(late, 422, 'LIMIT_ABOVE_CEILING', 'steps.0.timeoutMs');

@@ -21,7 +21,7 @@ describe('fields', () => {
     await invalid({ steps: [{ name: 'a', command: ['true'], image: 'base' }] }, 'steps.0');
   });
 
-  test('keys that JavaScript itself would understand are refused', async () => {
+  test('H09 keys that JavaScript itself would understand are refused', async () => {
     for (const text of [
       '{"command":["true"],"__proto__":{"image":"base"}}',
       '{"command":["true"],"env":{"__proto__":{"A":"b"}}}',
@@ -76,7 +76,7 @@ describe('fields', () => {
     for (const runtime of ['runc ', '', 'kata', 5]) await invalid({ ...OK, runtime }, 'runtime');
   });
 
-  test('an image that is not in the catalogue is refused with those that are', async () => {
+  test('H35 an image that is not in the catalogue is refused with those that are', async () => {
     for (const image of ['nope', 'base ', 'BASE', '../base', 'debian:bookworm-slim', '__proto__']) {
       const { detail } = await refused({ ...OK, image }, 422, 'IMAGE_UNKNOWN', 'image');
       expect(detail).toContain('base, python, node');
@@ -104,7 +104,7 @@ describe('programs', () => {
     await invalid({ steps: [] }, 'steps');
   });
 
-  test('text that cannot be an argument is refused', async () => {
+  test('H36 text that cannot be an argument is refused', async () => {
     for (const text of ['a\0b', '\0', '\ud800', 'a\udfffb', 'x'.repeat(131_072)]) {
       await invalid({ command: ['echo', text] }, 'command.1');
       await invalid({ command: [text || 'x', 'a'] }, 'command.0');
@@ -114,7 +114,7 @@ describe('programs', () => {
     await invalid({ command: ['cat'], stdin: '\ud800' }, 'stdin');
   });
 
-  test('more than there may be of anything is refused', async () => {
+  test('H36 H37 more than there may be of anything is refused', async () => {
     await invalid({ command: Array.from({ length: 257 }, () => 'a') }, 'command');
     const steps = Array.from({ length: 17 }, (_, at) => ({ name: `s${at}`, command: ['true'] }));
     await invalid({ steps }, 'steps');
@@ -127,7 +127,7 @@ describe('programs', () => {
     await invalid({ ...OK, labels: many(33) }, 'labels');
   });
 
-  test('names that cannot be are refused', async () => {
+  test('H37 names that cannot be are refused', async () => {
     for (const name of ['', '1A', 'A-B', 'A=B', 'É', 'A\0', 'A B', 'x'.repeat(256)]) {
       await refused({ ...OK, env: { [name]: 'x' } }, 400, 'REQUEST_INVALID', `env.${name}`);
     }

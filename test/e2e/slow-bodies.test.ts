@@ -32,7 +32,7 @@ function promiseMore(head: readonly string[]): Promise<{ text: string; isCut: bo
   });
 }
 
-test('a body that trickles is answered with 408 in time, and one that nobody reads is cut off', async () => {
+test('H13 a body that trickles is answered with 408 in time, and one that nobody reads is cut off', async () => {
   const [read, unread] = await Promise.all([
     promiseMore([`Authorization: Bearer ${server.key}`]),
     promiseMore([]),

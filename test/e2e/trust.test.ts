@@ -17,7 +17,7 @@ beforeAll(async () => {
 afterAll(() => server.stop());
 
 describe('a secret of a job', () => {
-  test('is in its sandbox, and in no log, metric or audit record; nor is the key of its caller', async () => {
+  test('I12 is in its sandbox, and in no log, metric or audit record; nor is the key of its caller', async () => {
     const canary = 'canary-9d41c7';
     const result = await caller.run({
       script: `echo ${canary} | wc -c; printenv TOKEN | wc -c; wc -c <held; wc -c`,
@@ -43,7 +43,7 @@ describe('a secret of a job', () => {
 });
 
 describe('a job that was changed while it waited', () => {
-  test('is not run, and the worker says so', async () => {
+  test('H40 is not run, and the worker says so', async () => {
     const blocker = await caller.submit({ command: ['sleep', '30'] });
     await eventually('it runs', async () => (await caller.get(blocker.id)).state === 'running');
     const { id } = await caller.submit({ command: ['echo', 'as it was sent'] });

@@ -11,6 +11,9 @@ import { show } from './kit/figures.ts';
 import { keepBusy } from './kit/load.ts';
 import { STOCK, startTrial, type Trial } from './kit/trial.ts';
 
+/** More than a worker gets done must not pile up while APIs die. */
+const BATCH_WAITED_FOR_S = 30;
+
 let trial: Trial;
 afterEach(() => trial.stop());
 
@@ -26,7 +29,10 @@ test('A1: an API is killed within requests and batches: a client that repeats ha
   const batch = () => Array.from({ length: 8 }, () => nonceJob());
   const loads = [
     keepBusy(3, (waitSeconds) => client.submitSurely(nonceJob(), { waitSeconds })),
-    keepBusy(1, () => client.submitBatchSurely(batch(), { isolation: 'group' })),
+    keepBusy(1, async () => {
+      const id = await client.submitBatchSurely(batch(), { isolation: 'group' });
+      await client.waitForBatch(id, BATCH_WAITED_FOR_S);
+    }),
   ];
   for (const at of API_MILESTONES) await crashAt(victim, at, { times: 4, redis });
   for (const load of loads) await load.stop();
@@ -62,7 +68,9 @@ test('A2: a client whose API dies during a long poll or a stream goes on with an
   await until('output has come', 30_000, () => seen.some(({ event }) => event === 'output'));
   await dying.kill();
   expect(await polling).toBeUndefined();
-  await expect(streaming).rejects.toThrow();
+  // A stream that lasts as long as its connection just ends with it.
+  await streaming.catch(() => {});
+  expect(seen.some(({ event }) => event === 'result')).toBe(false);
   const rest = await readStream(other, id, { lastId: seen.at(-1)?.id });
   const result = await trial.clientOf([other]).get(id, 30);
   const stored = JSON.parse(result?.text as string);
@@ -97,7 +105,7 @@ test('A3: a receiver that is down, then slow, then failing hears of each job at 
     const tries = await Promise.all(
       wanted.map((id) => redis.hget(keys.callback(`cb_${id}`), 'attempts')),
     );
-    return tries.every((one) => Number(one) === 1);
+    return tries.every((one) => Number(one) >= 1);
   });
   // A few seconds later half of them meet silence, the others a failure; half a minute after that they arrive.
   const receiver: Receiver = await startReceiver('127.0.0.1', port);

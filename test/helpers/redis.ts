@@ -27,7 +27,10 @@ export interface OperatorsRedis {
 export async function startOperatorsRedis(...options: string[]): Promise<OperatorsRedis> {
   const port = await freePort();
   const folder = mkdtempSync(path.join(os.tmpdir(), 'cofferdam-operators-redis-'));
-  const place = ['--port', String(port), '--bind', '127.0.0.1', '--dir', folder, '--save', ''];
+  // With a certificate it speaks TLS and nothing else.
+  const isTls = options.includes('--tls-cert-file');
+  const where = isTls ? ['--tls-port', String(port), '--port', '0'] : ['--port', String(port)];
+  const place = [...where, '--bind', '127.0.0.1', '--dir', folder, '--save', ''];
   const child = spawn('redis-server', [...place, ...options], { stdio: 'ignore' });
   const ended = new Promise((resolve) => child.once('exit', resolve));
   const stop = async (): Promise<void> => {

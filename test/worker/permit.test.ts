@@ -34,7 +34,7 @@ describe('a worker', () => {
     expect(permit('job_1', begun, () => true)).toEqual({ spec: aSpec(), end: undefined });
   });
 
-  it('runs nothing while the kill switch is on, whatever was approved before', () => {
+  it('H41 runs nothing while the kill switch is on, whatever was approved before', () => {
     const approved = { needsApproval: 'apr_1', approval: 'approved' };
     expect(endOf({ fields: approved, killed: 'Stop.' })).toEqual({
       kind: 'denied',

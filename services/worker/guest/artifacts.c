@@ -14,7 +14,7 @@ static struct texts found;
 static char path[PATH_MAX + 1]; /* where the walk is */
 static bool stopped;            /* at a bound, in the folder `path` */
 
-static uint64_t walk_until_us;
+static uint64_t walk_until_us, visited;
 static uint64_t bytes_left, files_left, skipped_count;
 
 static bool wanted(char *const *globs) {
@@ -32,7 +32,6 @@ static bool walked_enough(void) {
 
 /* A folder that could not be opened has nothing for us. `length` is that of its path. */
 static void walk(int folder, size_t length, int depth, char *const *globs) {
-  static size_t visited;
   if (folder < 0)
     return;
   DIR *entries = fdopendir(folder);

@@ -8,6 +8,8 @@ import {
   encodeInts,
   FROM_GUEST,
   KIND,
+  SKIPPED,
+  STAGE,
   STEP_END_FIELDS,
   TO_GUEST,
 } from './frame.ts';
@@ -141,6 +143,9 @@ export class Conversation {
     if (!this.#isStepOpen || report.step !== this.#step) {
       throw new ProtocolError(`step ${report.step} ended out of order`);
     }
+    requireKnown(CAUSE, report.cause);
+    requireKnown(KIND, report.kind);
+    requireKnown(STAGE, report.stage);
     this.#isStepOpen = false;
     this.#steps.push(report);
     // A step that did not end well is the last.
@@ -152,12 +157,13 @@ export class Conversation {
   #onRefused(payload: Buffer): void {
     if (this.#step >= 0 || this.#refused) throw new ProtocolError('REFUSED came after a step');
     const [stage, errno] = decodeInts(payload, 2) as [number, number];
+    requireKnown(STAGE, stage);
     this.#refused = { stage, errno };
   }
 
   #onArtifactFrame({ type, payload }: Frame): void {
     const { sink } = this.#job;
-    if (this.#isStepOpen) throw new ProtocolError(`frame ${type} came within a step`);
+    this.#requireStepsOver(type);
     this.#areStepsOver = true;
     switch (type) {
       case FROM_GUEST.ARTIFACT:
@@ -168,19 +174,33 @@ export class Conversation {
         return sink.onArtifactData(payload);
       case FROM_GUEST.ARTIFACT_SKIPPED:
         this.#isArtifactOpen = false;
-        return sink.onArtifactSkipped(pathOf(payload, 8), decodeInt(payload, 0));
+        return sink.onArtifactSkipped(
+          pathOf(payload, 8),
+          requireKnown(SKIPPED, decodeInt(payload, 0)),
+        );
       default:
         throw new ProtocolError(`frame ${type} came while a job ran`);
     }
   }
 
   #onDone(payload: Buffer): GuestReport {
-    if (this.#isStepOpen) throw new ProtocolError('DONE came within a step');
-    const haveAllRun = this.#steps.length === this.#job.stdin.length;
-    const mayBeOver = haveAllRun || this.#areStepsOver || this.#isKilled || this.#refused;
-    if (!mayBeOver) throw new ProtocolError('DONE came before every step had run');
+    this.#requireStepsOver(FROM_GUEST.DONE);
     return { refused: this.#refused, steps: this.#steps, usage: named(DONE_FIELDS, payload) };
   }
+
+  /** Every step has run, or one was the last, or there was none. */
+  #requireStepsOver(type: number): void {
+    if (this.#isStepOpen) throw new ProtocolError(`frame ${type} came within a step`);
+    const haveAllRun = this.#steps.length === this.#job.stdin.length;
+    if (haveAllRun || this.#areStepsOver || this.#isKilled || this.#refused) return;
+    throw new ProtocolError(`frame ${type} came before every step had run`);
+  }
+}
+
+/** A number that only some later version of the guest would send; nothing here knows what it means. */
+function requireKnown(table: Readonly<Record<string, number>>, value: number): number {
+  if (Object.values(table).includes(value)) return value;
+  throw new ProtocolError(`expected one of ${Object.values(table).join(', ')}, came ${value}`);
 }
 
 function named<Names extends readonly string[]>(names: Names, payload: Buffer): Named<Names> {

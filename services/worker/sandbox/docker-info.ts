@@ -43,3 +43,20 @@ export async function readEngineInfo(docker: Docker): Promise<EngineInfo> {
     memoryBytes: info.MemTotal,
   };
 }
+
+/** The programs that hold a sandbox, by the versions they say they have; '' where the engine does not tell. */
+export interface EngineVersions {
+  readonly engine: string;
+  readonly runc: string;
+  readonly kernel: string;
+}
+
+export async function readEngineVersions(docker: Docker): Promise<EngineVersions> {
+  const { Version, KernelVersion, Components } = await promised<{
+    Version: string;
+    KernelVersion?: string;
+    Components?: readonly { Name: string; Version: string }[];
+  }>(docker.version(within(CALL_TIMEOUT_MS) as never));
+  const runc = Components?.find(({ Name }) => Name === 'runc')?.Version ?? '';
+  return { engine: Version, runc, kernel: KernelVersion ?? '' };
+}

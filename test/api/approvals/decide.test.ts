@@ -230,7 +230,7 @@ describe('an edit', () => {
     });
   });
 
-  it('is what the next of a quorum has to see: approving what was shown before is refused', async () => {
+  it('H40 is what the next of a quorum has to see: approving what was shown before is refused', async () => {
     const { id, job, approval } = await ask({
       ...editable,
       demand: { ...editable.demand, quorum: 2 },

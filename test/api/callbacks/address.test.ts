@@ -74,7 +74,7 @@ describe('an address', () => {
     ['2130706433', 'decimal'],
     ['example.com', 'a name'],
     ['', 'nothing'],
-  ])('%s is not public (%s)', (address) => {
+  ])('H24 %s is not public (%s)', (address) => {
     expect(isPublicAddress(address)).toBe(false);
   });
 });

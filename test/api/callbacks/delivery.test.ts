@@ -174,7 +174,7 @@ describe('a delivery that fails', () => {
     expect(await dead()).toMatchObject([{ attempts: 1, reason: 'the receiver answered 410' }]);
   });
 
-  it('follows no redirect, to a private address or in a ring', async () => {
+  it('H28 follows no redirect, to a private address or in a ring', async () => {
     const trap = await newReceiver();
     const statuses = [301, 302, 307];
     receiver.answer = (response) =>
@@ -198,7 +198,7 @@ describe('a target by name', () => {
       to: parseTarget(url, allow),
     });
 
-  it('that leads to a private address is given up at once, and nobody is connected to', async () => {
+  it('H26 that leads to a private address is given up at once, and nobody is connected to', async () => {
     // Nothing of the list but the loopback: the name is not on it, and 10.0.0.1 is in no range of it.
     deliver({ resolve: async () => ['10.0.0.1'] });
     await notice('https://hooks.example.com/hook');

@@ -57,7 +57,7 @@ describe('a POST', () => {
     });
   });
 
-  it('follows no redirect', async () => {
+  it('H28 follows no redirect', async () => {
     const trap = await startReceiver();
     servers.push(trap);
     receiver.answer = (response) => response.writeHead(307, { Location: trap.url }).end();
@@ -80,7 +80,7 @@ describe('a POST', () => {
     await expect(send(receiver.url, { withinMs: 100 })).rejects.toThrow();
   });
 
-  it('is given up when its head never ends, or is larger than any head', async () => {
+  it('H30 is given up when its head never ends, or is larger than any head', async () => {
     const dripping = await startRaw((socket) => {
       socket.write('HTTP/1.1 200 OK\r\n');
       const drip = setInterval(() => socket.write('X-A: b\r\n'), 20);
@@ -93,7 +93,7 @@ describe('a POST', () => {
     await expect(send(`http://127.0.0.1:${huge}/`)).rejects.toThrow();
   });
 
-  it('reads so much of an endless answer and cuts it; the status counts', async () => {
+  it('H30 reads so much of an endless answer and cuts it; the status counts', async () => {
     let written = 0;
     const chunk = Buffer.alloc(16 * 1024);
     const closed = new Promise<void>((resolve) => {
@@ -205,7 +205,7 @@ describe('TLS', () => {
     expect(heard).toEqual(['hooks.example']);
   });
 
-  it('that never ends is given up', async () => {
+  it('H30 that never ends is given up', async () => {
     const silent = await startRaw(() => {});
     await expect(send(`https://hooks.example:${silent}/`, { withinMs: 100 })).rejects.toThrow();
   });

@@ -21,7 +21,7 @@ describe('a signature', () => {
     expect(webhook.verify(message('default').body, headers)).toBeDefined();
   });
 
-  it('of another body, id or time does not verify', () => {
+  it('H31 of another body, id or time does not verify', () => {
     const headers = createSigner(STANDARD).headersFor(message('default'));
     const webhook = new Webhook(STANDARD);
     const { body } = message('default');

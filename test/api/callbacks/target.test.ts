@@ -125,7 +125,7 @@ describe('a target', () => {
     'https://[::FFFF:127.0.0.1]/',
     'https://1.2.3.4.5/',
     'https://256.256.256.256/',
-  ])('may not be %j', (url) => {
+  ])('H24 H29 may not be %j', (url) => {
     expect(refusalOf(url)).toMatchObject({ code: 'CALLBACK_REFUSED', field: 'callback' });
   });
 

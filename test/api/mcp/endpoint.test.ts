@@ -14,6 +14,7 @@ beforeAll(async () => {
   server = await buildServer({
     decide: async () => {},
     maxBodyBytes: 1_000,
+    maxTenantRequests: 1_000,
     authenticate,
     metrics: createMetrics(),
     version: '0.0.0',

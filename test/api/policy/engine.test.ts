@@ -273,7 +273,7 @@ describe('a check', () => {
 describe('Redis down', () => {
   const limited = (failMode: string): Document => allowing(TEN_A_MINUTE, { failMode });
 
-  it('refuses with 503 where the document fails closed, and lets pass where it fails open', async () => {
+  it('H22 refuses with 503 where the document fails closed, and lets pass where it fails open', async () => {
     const own = await startRedis();
     try {
       const redis = await own.connect('request');

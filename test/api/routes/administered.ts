@@ -25,6 +25,7 @@ export async function startAdministered(store: TestRedis) {
   const server = await buildServer({
     decide: async () => {},
     maxBodyBytes: 10_000,
+    maxTenantRequests: 1_000,
     authenticate: createAuthenticate({ key: SERVER_KEY, tenants: fixed, apiKeys }),
     metrics: createMetrics(),
     version: '0.0.0',

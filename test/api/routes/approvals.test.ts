@@ -26,6 +26,7 @@ beforeAll(async () => {
   server = await buildServer({
     decide: async () => {},
     maxBodyBytes: 10_000,
+    maxTenantRequests: 1_000,
     authenticate(authorization = '') {
       const caller = callers[authorization.replace('Bearer ', '')];
       if (caller === undefined) throw new AppError('UNAUTHENTICATED');

@@ -21,6 +21,7 @@ beforeAll(async () => {
   server = await buildServer({
     decide: async () => {},
     maxBodyBytes: 1000,
+    maxTenantRequests: 1_000,
     // The key is the scope that it has.
     authenticate: async (authorization = '') =>
       callerOfTenant('t', { scopes: new Set([authorization.slice('Bearer '.length) as Scope]) }),

@@ -21,6 +21,7 @@ beforeAll(async () => {
   server = await buildServer({
     decide: async () => {},
     maxBodyBytes: MAX_BODY_BYTES,
+    maxTenantRequests: 1_000,
     authenticate(authorization) {
       if (authorization !== `Bearer ${KEY}`) throw new AppError('UNAUTHENTICATED');
       return callerOfTenant('t');

@@ -26,6 +26,7 @@ async function serve(signer: Signer | undefined): Promise<Server> {
   const one = await buildServer({
     decide: async () => {},
     maxBodyBytes: 1_000,
+    maxTenantRequests: 1_000,
     authenticate: async (authorization = '') =>
       callerOfTenant(authorization.replace('Bearer ', ''), { scopes: new Set(scopes) }),
     metrics: createMetrics(),

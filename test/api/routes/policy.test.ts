@@ -33,6 +33,7 @@ beforeAll(async () => {
   server = await buildServer({
     decide: async () => {},
     maxBodyBytes: 2_000_000,
+    maxTenantRequests: 1_000,
     // The key names its scopes.
     authenticate: (authorization = '') =>
       callerOfTenant('t', {

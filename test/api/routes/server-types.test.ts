@@ -25,6 +25,7 @@ async function scopesOfRoutes(): Promise<Map<string, string>> {
   const server = await buildServer({
     decide: async () => {},
     maxBodyBytes: 1,
+    maxTenantRequests: 1_000,
     authenticate: () => Promise.reject(new Error('nobody calls')),
     metrics: createMetrics(),
     version: '0.0.0',

@@ -15,6 +15,8 @@ export interface Victims {
   readonly engine: PrivateDockerd;
 }
 
+export const ENGINE_KILLED = 'dockerd killed';
+
 export interface Fault {
   readonly name: string;
   /** How often it is chosen, beside the others. */
@@ -71,7 +73,7 @@ export function faultsOn({ apis, workers, redis, network, engine }: Victims): re
       },
     },
     {
-      name: 'dockerd killed',
+      name: ENGINE_KILLED,
       weight: 2,
       async strike(random) {
         await engine.kill(random.pick(['SIGKILL', 'SIGTERM']));

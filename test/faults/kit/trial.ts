@@ -7,7 +7,13 @@ import { createLog } from '../../../shared/log.ts';
 import { connectRedis } from '../../../shared/queue/connection.ts';
 import { keys } from '../../../shared/queue/keys.ts';
 import { KEEPS_EVERYTHING, startOperatorsRedis } from '../../helpers/redis.ts';
-import { type Census, type CensusOf, expectNothingLeaked, takeCensus } from './census.ts';
+import {
+  type Census,
+  type CensusLimits,
+  type CensusOf,
+  expectNothingLeaked,
+  takeCensus,
+} from './census.ts';
 import { type Client, createClient } from './client.ts';
 import { createHistory, type History } from './history.ts';
 import type { Api, Env } from './member.ts';
@@ -57,11 +63,8 @@ export interface Trial {
     clients: readonly Client[],
     options?: { maxStarts?: number; withinMs?: number },
   ): Promise<Judged>;
-  /** Throws when something is left that was not there before. `stock`: sandboxes that are kept ready, at most. */
-  expectNothingLeaked(
-    before: Census,
-    options: { stock: number; withinMs?: number },
-  ): Promise<Census>;
+  /** Throws when something is left that was not there before. */
+  expectNothingLeaked(before: Census, limits: CensusLimits): Promise<Census>;
   stop(): Promise<void>;
 }
 

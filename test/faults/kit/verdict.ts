@@ -87,7 +87,7 @@ export function verdictOf(evidence: Evidence): Verdict {
   const jobs = evidence.finals.map(({ id, text }) => ({ id, text, job: parse(text) }));
   const terminal = jobs.filter(({ job }) => job.state === 'done');
   const violations = [
-    ...lost(accepted, terminal),
+    ...lost(accepted, jobs),
     ...changed(oks, terminal),
     ...startedTooOften(evidence, jobs),
     ...foreign(terminal),
@@ -116,9 +116,16 @@ interface Read extends FinalRead {
 const parse = (text: string): JobResult => JSON.parse(text) as JobResult;
 const nonceOf = (job: JobResult): string => job.labels[NONCE_LABEL] ?? '';
 
-function lost(accepted: ReadonlySet<string>, terminal: readonly Read[]): Violation[] {
-  const ended = new Set(terminal.map(({ job }) => nonceOf(job)));
-  return [...accepted].filter((one) => !ended.has(one)).map((about) => ({ kind: 'lost', about }));
+function lost(accepted: ReadonlySet<string>, jobs: readonly Read[]): Violation[] {
+  const ended = new Set<string>();
+  const open = new Map<string, string>();
+  for (const { job } of jobs) {
+    if (job.state === 'done') ended.add(nonceOf(job));
+    else open.set(nonceOf(job), job.state);
+  }
+  return [...accepted]
+    .filter((nonce) => !ended.has(nonce))
+    .map((nonce) => ({ kind: 'lost', about: `${nonce}: ${open.get(nonce) ?? 'not there'}` }));
 }
 
 /** Whatever a client saw of an end has to be what is there at last. */

@@ -28,8 +28,8 @@ export interface EngineWitness {
   readonly seen: readonly Seen[];
   /** How many containers it saw do that. */
   count(action: Happening): number;
-  /** Ids of those that were created and that the engine still knows of. */
-  remaining(): string[];
+  /** Ids of those that were created and that the engine still knows of; at another time than now, of then. */
+  remaining(atMs?: number): string[];
   /** When the sandbox of that uid came to that end, first after `sinceMs`. */
   endOf(uid: string, action: 'die' | 'destroy', sinceMs: number): Promise<number>;
   stop(): void;
@@ -89,9 +89,10 @@ export function watchEngine({
   return {
     seen,
     count: (action) => seen.filter((one) => one.action === action).length,
-    remaining() {
-      const gone = new Set(seen.filter(({ action }) => action === 'destroy').map(({ id }) => id));
-      return [...new Set(seen.map(({ id }) => id))].filter((id) => !gone.has(id));
+    remaining(atMs = Infinity) {
+      const then = seen.filter((one) => one.atMs <= atMs);
+      const gone = new Set(then.filter(({ action }) => action === 'destroy').map(({ id }) => id));
+      return [...new Set(then.map(({ id }) => id))].filter((id) => !gone.has(id));
     },
     async endOf(uid, action, afterMs) {
       const deadline = Date.now() + SEEN_WITHIN_MS;

@@ -19,6 +19,7 @@ import { STOCK, startTrial, type Trial } from '../kit/trial.ts';
 
 const TIMES = Number(process.env.FAULTS_KILLS ?? 50);
 const POINT_MS = 900_000;
+const BATCH_WAITED_FOR_S = 30;
 
 let trial: Trial;
 afterEach(() => trial.stop());
@@ -66,7 +67,10 @@ test.each(API_MILESTONES.map((at) => [at] as const))(
     const batch = () => Array.from({ length: 5 }, () => nonceJob());
     const loads = [
       keepBusy(4, (waitSeconds) => client.submitSurely(nonceJob(), { waitSeconds })),
-      keepBusy(1, () => client.submitBatchSurely(batch(), { isolation: 'group' })),
+      keepBusy(1, async () => {
+        const id = await client.submitBatchSurely(batch(), { isolation: 'group' });
+        await client.waitForBatch(id, BATCH_WAITED_FOR_S);
+      }),
     ];
     await crashAt(victim, at, { times: TIMES, redis });
     for (const load of loads) await load.stop();
