@@ -4,12 +4,22 @@ const TEST_TIMEOUT_MS = 60_000;
 /** A dead worker's jobs are taken up within half a minute; a row waits for that a few times. */
 const FAULT_TIMEOUT_MS = 300_000;
 
+/** The attacks, and what bears an id of theirs elsewhere, once more on a server whose default runtime is gVisor. */
+const ATTACKS = [
+  'test/escape/**/*.test.ts',
+  'test/e2e/{artifacts,inputs,limits,outcomes,output,output-cap}.test.ts',
+];
+/** Of them, what every run of all tests includes: under ptrace everything takes its time. */
+const FEW_ATTACKS = [
+  'test/escape/{frames,network,pid-one,privilege,runtime,system-calls,time}.test.ts',
+];
+
 /** Rows of the fault matrix that take minutes: `npm run test:faults` names them, `npm test` leaves them out. */
 const SLOW_FAULTS = process.env.FAULTS === 'all' ? [] : ['test/faults/slow/**'];
 
 /**
- * Four kinds of tests: of one module, of the guest over pipes, of a whole server through its API, and of processes that
- * are killed, cut off and starved.
+ * Four kinds of tests: of one module, of the guest over pipes, of a whole server through its API, once more on gVisor, and
+ * of processes that are killed, cut off and starved.
  */
 export default defineConfig({
   test: {
@@ -47,8 +57,20 @@ export default defineConfig({
           name: 'server',
           include: ['test/e2e/**/*.test.ts', 'test/escape/**/*.test.ts'],
           globalSetup: ['test/helpers/shared-server.ts'],
+          provide: { runtime: 'runc' },
           maxWorkers: 1,
           sequence: { groupOrder: 2 },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'runsc',
+          include: process.env.ESCAPE_MATRIX === 'whole' ? ATTACKS : FEW_ATTACKS,
+          globalSetup: ['test/helpers/shared-server.ts'],
+          provide: { runtime: 'runsc' },
+          maxWorkers: 1,
+          sequence: { groupOrder: 3 },
         },
       },
       {
@@ -60,7 +82,7 @@ export default defineConfig({
           testTimeout: FAULT_TIMEOUT_MS,
           hookTimeout: FAULT_TIMEOUT_MS,
           maxWorkers: 1,
-          sequence: { groupOrder: 3 },
+          sequence: { groupOrder: 4 },
         },
       },
     ],

@@ -27,8 +27,8 @@ const RULES = 50;
 const WARM_UP = 100;
 const JOB = { command: ['python3', '-c', 'print(6*7)'], timeoutMs: 10_000 };
 
-const { limits, defaultImage, imagesFile } = parseSettings({});
-const RESOLVE_RULES = { limits, defaultImage, catalogue: readCatalogue(imagesFile) };
+const { limits, defaultImage, runtimes, imagesFile } = parseSettings({});
+const RESOLVE_RULES = { limits, defaultImage, runtimes, catalogue: readCatalogue(imagesFile) };
 const resolveWith = (request: Parameters<typeof resolve>[0]) => resolve(request, RESOLVE_RULES);
 
 type Part = 'none' | 'judging' | 'limiting';

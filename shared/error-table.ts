@@ -54,6 +54,12 @@ export const ERRORS = {
     message: 'The image is not in the catalogue of this server.',
     remedy: 'Use one of the images that /v1/info lists.',
   },
+  RUNTIME_UNAVAILABLE: {
+    status: 422,
+    retryable: false,
+    message: 'No worker of this server offers the runtime.',
+    remedy: 'Use one of the runtimes that /v1/info lists, or leave it out.',
+  },
   SCRIPT_UNSUPPORTED: {
     status: 422,
     retryable: false,

@@ -116,7 +116,7 @@ describe('the layers', () => {
   const STAGES: Readonly<Record<string, readonly RegExp[]>> = {
     worker: [
       /^main\.ts$/,
-      /^watchdog\.ts$/,
+      /^watchdog\.ts$|^supply\.ts$/,
       /^consumer\.ts$|^presence\.ts$|^slots\.ts$/,
       /^attempts\.ts$/,
       /^settle\.ts$|^permit\.ts$|^hand-back\.ts$/,
@@ -124,6 +124,7 @@ describe('the layers', () => {
       /^run-job\.ts$/,
       /^config\.ts$|^metrics\.ts$/,
       /^live\.ts$/,
+      /^canary\.ts$/,
       /^execution\.ts$|^outcome\.ts$/,
       /^pool\//,
       /^capture\.ts$|^deadline\.ts$|^blob-cache\.ts$/,
@@ -142,7 +143,7 @@ describe('the layers', () => {
       /^permission\.ts$/,
       /^approvals\//,
       /^callbacks\//,
-      /^results\.ts$|^blobs\.ts$|^canceller\.ts$|^pressure\.ts$|^departure\.ts$/,
+      /^results\.ts$|^blobs\.ts$|^canceller\.ts$|^pressure\.ts$|^departure\.ts$|^runtimes\.ts$/,
       /^policy\//,
       /^audit\.ts$/,
       /^audit-\w+\.ts$/,
@@ -188,7 +189,7 @@ describe('the layers', () => {
 
 /** A factory is a class by another name, and a table of routes a list: what is measured is each function in it. */
 const FACTORY =
-  /^(create(Admit|Permission|Approvals|Audit|AuditWriter|Verification|BatchResults|Batches|BlobCache|Canceller|Deliveries|Entrance|Pressure|Policy|PolicyStore|Blobs|Jobs|Results|Gathering|Sweep|Sweeper|Consumer)|createTenants|keyRoutes|tenantRoutes|jobRoutes|batchRoutes|callbackRoutes|eventRoutes|dockerImages)$/;
+  /^(create(Admit|Permission|Approvals|Audit|AuditWriter|Verification|BatchResults|Batches|BlobCache|Canary|Supply|Canceller|Deliveries|Entrance|Pressure|Policy|PolicyStore|Blobs|Jobs|Results|Gathering|Sweep|Sweeper|Consumer)|createTenants|keyRoutes|tenantRoutes|jobRoutes|batchRoutes|callbackRoutes|eventRoutes|dockerImages)$/;
 /** A list in which each line is one wall; in two halves nobody would see that it is whole. */
 const LIST = /^createBody$/;
 const isMeasuredByParts = (name: string): boolean => FACTORY.test(name) || LIST.test(name);

@@ -19,6 +19,7 @@ import { mayApprove, redactionsOf } from './policy/policy.ts';
 import { type Rules, resolve } from './policy/resolve.ts';
 import { createPolicyStore, type PolicyStore } from './policy/store.ts';
 import { loadUsable } from './policy/usable.ts';
+import { createRuntimeOffer, type RuntimeOffer } from './runtimes.ts';
 
 export interface Governed {
   readonly redis: Redis;
@@ -64,11 +65,20 @@ export async function startGovernance({ settings, lifecycle, log }: ApiParts, ma
     notify: notifyBy(store, callbacks.notices),
     log,
   });
-  const permission = createPermission({ policy, parking, sign, blobs, acceptCallback, rules });
+  const runtimes = createRuntimeOffer({ redis, default: rules.runtimes.default });
+  const permission = createPermission({
+    policy,
+    parking,
+    sign,
+    blobs,
+    runtimes,
+    acceptCallback,
+    rules,
+  });
   const approvals = createApprovals({
     redis,
     entrance,
-    resolveEdited: resolveEditedBy({ redis, blobs, rules }),
+    resolveEdited: resolveEditedBy({ redis, blobs, runtimes, rules }),
     sign,
     mayApprove: (caller, approvers) => mayApprove(store.current.policy, approvers, caller),
     onAct,
@@ -105,12 +115,18 @@ const notifyBy =
 
 /** An approver stands above the rules, not above the operator's ceilings; what was to be masked still is. */
 const resolveEditedBy =
-  ({ redis, blobs, rules }: Pick<Governed, 'redis' | 'blobs' | 'rules'>): ResolveEdited =>
+  ({
+    redis,
+    blobs,
+    runtimes,
+    rules,
+  }: Pick<Governed, 'redis' | 'blobs' | 'rules'> & { runtimes: RuntimeOffer }): ResolveEdited =>
   async ({ id, approval, job, request }) => {
     const resolved = resolve(request, rules);
     const before = parseSpec((await redis.hget(keys.job(id), 'spec')) ?? '');
     const spec = { ...resolved.spec, redact: before?.redact ?? [] };
     const edited = newJob({ jobId: id, args: request }, job.lane, { ...resolved, spec });
+    await runtimes.require(spec.runtime);
     const lastStartInMs = job.expiresAt - Date.now() + edited.budgetMs;
     await blobs.requireForJob({ caller: { tenant: approval.tenant }, spec, lastStartInMs });
     return edited;

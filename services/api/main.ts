@@ -126,8 +126,8 @@ function mountMcp(
 ): void {
   const { authenticate, catalogue, policy, ...parts } = made;
   const { redis, version } = made;
-  const { limits, defaultImage, host, trust } = settings;
-  const rules = { limits, defaultImage, catalogue };
+  const { limits, defaultImage, runtimes, host, trust } = settings;
+  const rules = { limits, defaultImage, runtimes, catalogue };
   const governed: Pick<McpParts, 'decide' | 'check' | 'isHidden'> = {
     decide: policy.decide,
     isHidden: policy.isHidden,

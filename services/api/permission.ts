@@ -15,6 +15,7 @@ import type { Judged, Policy, Reserved } from './policy/engine.ts';
 import { largestBatch } from './policy/policy.ts';
 import { denied } from './policy/refusal.ts';
 import { type Resolved, type Rules, resolve } from './policy/resolve.ts';
+import type { RuntimeOffer } from './runtimes.ts';
 
 /** Beside its own time, what one start takes at most: making a sandbox, reporting, settling. */
 const START_OVERHEAD_MS = 120_000;
@@ -33,7 +34,7 @@ export interface Granted {
 }
 
 export interface Permission {
-  /** Throws an AppError: the operator's ceilings, the policy, a blob that is not here. */
+  /** Throws an AppError: the operator's ceilings, the policy, a runtime or a blob that is not here. */
   judge(call: RunCall, lane: Lane): Promise<Candidate>;
   /** In the order of the candidates; an AppError stands for one that was refused, and was charged nothing. */
   grant(candidates: readonly Candidate[]): Promise<(Granted | AppError)[]>;
@@ -51,6 +52,7 @@ export interface PermissionParts {
   readonly parking: Parking;
   readonly sign: Sign;
   readonly blobs: Blobs;
+  readonly runtimes: RuntimeOffer;
   readonly acceptCallback: AcceptCallback;
   readonly rules: Rules;
 }
@@ -90,6 +92,7 @@ export function createPermission(parts: PermissionParts): Permission {
       const { resolved, redactions } = judged.judgement;
       if (resolved === null) throw new AppError('INTERNAL', { detail: 'a run was not resolved' });
       const spec = { ...resolved.spec, redact: [...redactions] };
+      await parts.runtimes.require(spec.runtime);
       const job = newJob(call, lane, { ...resolved, spec });
       const lastStartInMs = resolved.expiresInMs + job.budgetMs;
       await parts.blobs.requireForJob({ caller: call.caller, spec, lastStartInMs });

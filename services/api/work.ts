@@ -24,7 +24,7 @@ export interface WorkParts {
 export async function startWork(parts: ApiParts, made: WorkParts) {
   const { settings, lifecycle, metrics, log } = parts;
   const { redis, catalogue, tenants, callbacks } = made;
-  const { limits, defaultImage, maxOpenJobs } = settings;
+  const { limits, defaultImage, runtimes, maxOpenJobs } = settings;
   const entrance = createEntrance({ redis, log });
   entrance.start();
   lifecycle.own('entrance', entrance, () => entrance.stop());
@@ -37,7 +37,7 @@ export async function startWork(parts: ApiParts, made: WorkParts) {
   const { ttlMs, quotaBytes } = settings.blobs;
   const quotaOf = (tenant: string) => tenants.get(tenant)?.maxBlobBytes ?? quotaBytes;
   const blobs = createBlobs({ redis, ttlMs, quotaOf });
-  const rules = { limits, defaultImage, catalogue };
+  const rules = { limits, defaultImage, runtimes, catalogue };
   const governance = await startGovernance(parts, { redis, entrance, blobs, callbacks, rules });
   const { permission, parking, onExpired } = governance;
   const { announceForgotten } = parking;

@@ -11,7 +11,6 @@ import { checking, type Finding, fault, ok, warning } from './finding.ts';
 
 const REDIS_WITHIN_MS = 3_000;
 const LEAST_NODE = [20, 19] as const;
-const RUNTIMES = ['runc'] as const;
 
 export async function examine(
   env: Readonly<Record<string, string | undefined>>,
@@ -90,7 +89,7 @@ const engineFindings = (settings: Settings): Promise<Finding[]> =>
     const images = dockerImages(address);
     const findings = [
       ok('engine', `Docker ${info.version}, ${info.cores} cores, ${settings.engine}`),
-      ...runtimeFindings(info),
+      ...runtimeFindings(info, settings),
       seccompFinding(info),
       ok('cgroups', `version ${info.cgroupVersion}, driver ${info.cgroupDriver}`),
     ];
@@ -106,12 +105,15 @@ const engineFindings = (settings: Settings): Promise<Finding[]> =>
     return findings;
   });
 
-const runtimeFindings = ({ runtimes }: EngineInfo): Finding[] =>
-  RUNTIMES.map((name) =>
-    runtimes.includes(name)
-      ? ok(`runtime ${name}`, 'registered')
-      : fault(`runtime ${name}`, 'not registered with the engine', `install ${name}`),
-  );
+/** Without the default nothing runs; without another the jobs that ask for it are refused, as an operator may want. */
+const runtimeFindings = ({ runtimes }: EngineInfo, { runtimes: wanted }: Settings): Finding[] =>
+  wanted.allowed.map((name) => {
+    const what = `runtime ${name}`;
+    if (runtimes.includes(name)) return ok(what, 'registered');
+    return name === wanted.default
+      ? fault(what, 'not registered with the engine', `install ${name}`)
+      : ok(what, 'not registered with the engine: jobs that ask for it are refused');
+  });
 
 const seccompFinding = ({ securityOptions }: EngineInfo): Finding =>
   securityOptions.some((option) => option.startsWith('name=seccomp'))

@@ -41,6 +41,7 @@ export async function testPolicy(file: string, env: Env): Promise<Said> {
   const rules = {
     limits: settings.limits,
     defaultImage: settings.defaultImage,
+    runtimes: settings.runtimes,
     catalogue: readCatalogue(settings.imagesFile),
   };
   const results = runDocumentTests(policy, (request) => resolve(request, rules));

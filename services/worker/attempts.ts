@@ -4,11 +4,11 @@
  */
 
 import type { Redis } from 'ioredis';
-import type { Outcome } from '../../shared/contract/result.ts';
+import { type Outcome, verdictOf } from '../../shared/contract/result.ts';
 import type { JobSpec } from '../../shared/contract/spec.ts';
 import type { Log } from '../../shared/log.ts';
 import { milestone } from '../../shared/milestones.ts';
-import { type Begun, beginJob, type Held, handBackJob } from '../../shared/queue/begin.ts';
+import { type Begun, beginJob, type Held } from '../../shared/queue/begin.ts';
 import { keepsOrder } from '../../shared/queue/connection.ts';
 import { type Entrance, leaveToSweep } from '../../shared/queue/entrance.ts';
 import { type JobRecord, readRecord } from '../../shared/queue/job-record.ts';
@@ -16,19 +16,26 @@ import { MAX_STARTS } from '../../shared/queue/options.ts';
 import type { Settled, SettledAs } from '../../shared/queue/settle.ts';
 import { settleWithoutRun } from '../../shared/queue/settle-without-run.ts';
 import type { SharedClock } from '../../shared/queue/shared-clock.ts';
+import type { Runtime } from '../../shared/runtimes.ts';
 import { steadyNowMs } from '../../shared/steady-clock.ts';
 import { type BlobCache, BlobUnusableError } from './blob-cache.ts';
 import { createDeadline, type Deadline, type EndCause } from './deadline.ts';
 import type { IsGenuine } from './genuine.ts';
-import { isBeforeRun, pauseAfterLossMs, pauseWithoutSandboxMs } from './hand-back.ts';
+import {
+  ENDED,
+  handBack,
+  isBeforeRun,
+  MAX_HAND_BACKS,
+  type Next,
+  pauseAfterLossMs,
+  pauseForAnotherMs,
+  pauseWithoutSandboxMs,
+} from './hand-back.ts';
 import type { LiveOutputs } from './live.ts';
 import { mayBeReused } from './outcome.ts';
 import { permit } from './permit.ts';
 import { type Leases, type Run, runJob } from './run-job.ts';
 import { settle } from './settle.ts';
-
-/** A job for which no sandbox could be made so often is given up. */
-const MAX_HAND_BACKS = 8;
 
 export interface AttemptsOptions {
   readonly redis: Redis;
@@ -36,6 +43,8 @@ export interface AttemptsOptions {
   readonly clock: Pick<SharedClock, 'nowMs'>;
   readonly streamBytes: number;
   readonly leases: Leases;
+  /** Whether a canary proved it here. */
+  readonly offers: (runtime: Runtime) => boolean;
   readonly blobs: BlobCache;
   /** Puts into the queue what a settlement let in. */
   readonly release: Entrance['release'];
@@ -45,15 +54,7 @@ export interface AttemptsOptions {
   readonly onDone: (outcome: Outcome) => void;
 }
 
-/** What the queue has to do with a job after a start. */
-export type Next =
-  | { readonly kind: 'ended' }
-  /** Later, on any worker. */
-  | { readonly kind: 'hand_back'; readonly afterMs: number };
-
 type Started = Extract<Begun, { kind: 'started' }>;
-
-const ENDED: Next = { kind: 'ended' };
 
 export class Attempts {
   readonly #options: AttemptsOptions;
@@ -115,6 +116,7 @@ export class Attempts {
     const { spec, end } = permit(id, begun, isGenuine);
     milestone('parsed');
     if (end !== undefined) return this.#giveUp(id, begun.record, end, begun.start);
+    if (!this.#options.offers(spec.runtime)) return this.#handOn(id, begun);
     const deadline = createDeadline();
     this.#running.set(id, deadline);
     const watcher = this.#options.live.watch(id, begun, spec);
@@ -150,12 +152,12 @@ export class Attempts {
     const { redis, worker } = this.#options;
     const { outcome, execution, sandbox } = run;
     const log = this.#logOf(id, begun.start);
-    if (outcome.kind === 'lost') {
+    if (outcome.kind === 'lost' && verdictOf(outcome).retryable) {
       log.warn({ cause: outcome.cause, err: execution.error }, 'the platform lost a run');
       if (cause?.kind === 'lock_lost') return ENDED;
       if (spec.onLost === 'retry' && begun.record.starts < MAX_STARTS) {
         const afterMs = cause?.kind === 'draining' ? 0 : pauseAfterLossMs();
-        return await this.#handBack(id, begun, { ran: 'yes', afterMs });
+        return await handBack(this.#options, { id, start: begun.start, ran: 'yes', afterMs });
       }
     }
     const settling = settle(redis, {
@@ -203,17 +205,17 @@ export class Attempts {
       const lost = { kind: 'lost', cause: 'sandbox_unavailable' } as const;
       return this.#giveUp(id, begun.record, lost, begun.start);
     }
-    return this.#handBack(id, begun, { ran: 'no', afterMs: pauseWithoutSandboxMs(tries) });
+    const afterMs = pauseWithoutSandboxMs(tries);
+    return handBack(this.#options, { id, start: begun.start, ran: 'no', afterMs });
   }
 
-  async #handBack(
-    id: string,
-    { start }: Started,
-    { ran, afterMs }: { ran: 'yes' | 'no'; afterMs: number },
-  ): Promise<Next> {
-    const { redis, clock } = this.#options;
-    const back = { id, start, ran, backAtMs: clock.nowMs() + afterMs };
-    return (await handBackJob(redis, back)) ? { kind: 'hand_back', afterMs } : ENDED;
+  /** Its runtime is not here, and no other takes its place: the job is for another worker, for as long as it may wait. */
+  async #handOn(id: string, begun: Started): Promise<Next> {
+    const { start, record } = begun;
+    const isOver = this.#options.clock.nowMs() >= record.expiresAt;
+    if (isOver) return this.#giveUp(id, record, { kind: 'expired' }, start);
+    const afterMs = pauseForAnotherMs();
+    return handBack(this.#options, { id, start, ran: 'elsewhere', afterMs });
   }
 
   /** Settles a job of which nothing was run here. */

@@ -35,6 +35,7 @@ export const workerConfig = (settings: Settings) => ({
   maxProcesses: settings.limits.processes.ceiling,
   maxLifeMs: REUSE.ageMs + settings.limits.timeoutMs.ceiling + LIFE_GRACE_MS,
   idleSeconds: Math.ceil(settings.poolMaxAgeMs / 1000) + IDLE_GRACE_S,
+  runtimes: settings.runtimes.allowed,
   firstShape: firstShape(settings),
 });
 
@@ -45,9 +46,9 @@ function defaultMaxReady({ slots, poolReady }: Settings): number {
 }
 
 /** What a job asks for that names no image and no limit. */
-const firstShape = ({ limits, defaultImage }: Settings): Shape => ({
+const firstShape = ({ limits, defaultImage, runtimes }: Settings): Shape => ({
   image: defaultImage,
-  runtime: 'runc',
+  runtime: runtimes.default,
   memoryMb: limits.memoryMb.default as number,
   cpus: limits.cpus.default as number,
   processes: limits.processes.default as number,

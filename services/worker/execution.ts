@@ -12,7 +12,7 @@ import type { GuestReport, GuestSink } from './protocol/conversation.ts';
 import { ProtocolError } from './protocol/decoder.ts';
 import { CAUSE, SKIPPED } from './protocol/frame.ts';
 import { encodeJob, MAX_ARTIFACTS } from './protocol/guest-job.ts';
-import type { Sandbox } from './sandbox/sandbox.ts';
+import type { CauseOfDeath, Sandbox } from './sandbox/sandbox.ts';
 
 /** What a guest is given to report after it was told to end a job. */
 const KILL_GRACE_MS = 1_000;
@@ -38,7 +38,7 @@ export interface Execution {
   readonly skipped: readonly SkippedArtifact[];
   readonly startedAtMs: number | undefined;
   readonly error: Error | undefined;
-  readonly diedOfMemory: boolean;
+  readonly causeOfDeath: CauseOfDeath | undefined;
 }
 
 /** What is captured of one step. */
@@ -99,11 +99,11 @@ export async function execute(
     deadline.signal.removeEventListener('abort', end);
     deadline.clear();
   }
-  // A job can make the kernel take the guest in its place: that is still the job's memory, and no loss of ours.
+  // A job can take the guest with it, by its memory or with the sandbox's own kernel: that is no loss of ours.
   const isLost = report === undefined && deadline.cause === undefined;
-  const diedOfMemory = isLost && (await sandbox.diedOfMemory());
+  const causeOfDeath = isLost ? await sandbox.causeOfDeath() : undefined;
   if (deadline.signal.aborted) gathered.dropLastArtifact();
-  return { report, error, diedOfMemory, ...gathered.finish(report) };
+  return { report, error, causeOfDeath, ...gathered.finish(report) };
 }
 
 interface OpenArtifact {
@@ -129,7 +129,7 @@ function createGathering(
   sink: GuestSink;
   /** A guest that was told to end may have stopped within a file. */
   dropLastArtifact(): void;
-  finish(report: GuestReport | undefined): Omit<Execution, 'report' | 'error' | 'diedOfMemory'>;
+  finish(report: GuestReport | undefined): Omit<Execution, 'report' | 'error' | 'causeOfDeath'>;
 } {
   const captures: StepCaptures[] = [];
   const artifacts: OpenArtifact[] = [];

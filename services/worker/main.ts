@@ -3,7 +3,6 @@ import { randomBytes } from 'node:crypto';
 import os from 'node:os';
 import type { Redis } from 'ioredis';
 import type { Settings } from '../../shared/config/settings.ts';
-import { readCatalogue } from '../../shared/images.ts';
 import type { Lifecycle } from '../../shared/lifecycle.ts';
 import type { Log } from '../../shared/log.ts';
 import type { Metrics } from '../../shared/metrics.ts';
@@ -12,31 +11,20 @@ import { requireUsableRedis } from '../../shared/queue/check.ts';
 import { connectRedis, type RedisAddress } from '../../shared/queue/connection.ts';
 import { createEntrance, type Entrance } from '../../shared/queue/entrance.ts';
 import { countWaiting } from '../../shared/queue/queue-age.ts';
-import { readSharedClock, type SharedClock } from '../../shared/queue/shared-clock.ts';
-import { livingWorkers, readInstallation } from '../../shared/queue/workers.ts';
+import { readSharedClock } from '../../shared/queue/shared-clock.ts';
+import { readInstallation } from '../../shared/queue/workers.ts';
 import { Attempts } from './attempts.ts';
 import { type BlobCache, createBlobCache } from './blob-cache.ts';
-import { type WorkerConfig, workerConfig } from './config.ts';
+import { workerConfig } from './config.ts';
 import { createConsumer } from './consumer.ts';
 import { createGenuineCheck } from './genuine.ts';
 import { LiveOutputs } from './live.ts';
 import { createWorkerMetrics, type WorkerMetrics } from './metrics.ts';
 import { EngineWatch, guarded } from './pool/engine-watch.ts';
-import { createGate } from './pool/gate.ts';
-import { Groups } from './pool/groups.ts';
-import { Pool } from './pool/pool.ts';
-import { createRemover } from './pool/remover.ts';
-import { createSweep } from './pool/sweep.ts';
-import { chooseUidBlock, createUids } from './pool/uids.ts';
 import { accountOf, createPresence } from './presence.ts';
-import { createDockerEngine } from './sandbox/docker-engine.ts';
-import { dockerImages } from './sandbox/docker-images.ts';
-import { createImageStore, type ImageStore } from './sandbox/image-store.ts';
 import type { SandboxEngine } from './sandbox/sandbox.ts';
+import { createSupply, type Identity, openEngine } from './supply.ts';
 import { Watchdog } from './watchdog.ts';
-
-/** Past about twice the cores the engine makes and removes no more in a second, and each job waits longer. */
-const ENGINE_CALLS_PER_CORE = 2;
 
 export interface WorkerParts {
   readonly settings: Settings;
@@ -46,44 +34,33 @@ export interface WorkerParts {
   readonly log: Log;
 }
 
-interface Identity {
-  readonly worker: string;
-  readonly installation: string;
-  readonly clock: SharedClock;
-  readonly redis: Redis;
-  readonly config: WorkerConfig;
-  readonly log: Log;
-}
-
 export async function startWorker(parts: WorkerParts): Promise<void> {
   const { settings, lifecycle } = parts;
   const config = workerConfig(settings);
   const worker = `${os.hostname()}-${randomBytes(4).toString('hex')}`;
   const log = parts.log.child({ worker });
-
   const redis = connect(parts, 'worker redis', log);
   await requireUsableRedis(redis);
   const installation = await readInstallation(redis);
   const clock = await readSharedClock(redis);
   const self: Identity = { worker, installation, clock, redis, config, log };
-  const subscriber = connect(parts, 'worker subscriber', log);
 
   const { engine, images } = await openEngine(self, settings);
   const count = createWorkerMetrics(parts.metrics);
   let onJobsUnwelcome: Watchdog['pause'] = () => {};
   let isSilent: Watchdog['isSilent'] = () => false;
   const watch = openWatch(self, { engine, lifecycle });
-  const { pool, sweep } = await createPool(self, {
+  const { pool, sweep, canary } = await createSupply(self, {
     engine: guarded(engine, watch),
     watch,
-    redis,
+    images,
     count,
+    onProven: () => void presence.tell().catch(() => {}),
     onJobsUnwelcome: (areUnwelcome) => onJobsUnwelcome(areUnwelcome),
   });
   const blobs = openBlobs(self, { redis, count });
   count.watch(() => ({ ...pool.figures(), blobCacheBytes: blobs.bytes }));
   lifecycle.own('pool', pool, () => pool.stop());
-
   const entrance = openEntrance(self, { redis, lifecycle });
   const live = new LiveOutputs({ redis, log });
   const attempts = new Attempts({
@@ -92,27 +69,28 @@ export async function startWorker(parts: WorkerParts): Promise<void> {
     isGenuine: createGenuineCheck(settings.trust.signingKeys, log),
     streamBytes: config.streamBytes,
     leases: pool,
+    offers: (runtime) => canary.proven.has(runtime),
     blobs,
     release: entrance.release,
     onDone: (outcome) => count.outcomes(outcome.kind),
   });
   const presence = createPresence({
     ...self,
-    subscriber,
-    account: () => accountOf(self, { pool: pool.figures(), isSilent: isSilent(), images }),
+    subscriber: connect(parts, 'worker subscriber', log),
+    account: () => accountOf(self, { pool, canary, images, isSilent: isSilent() }),
     runningIds: () => attempts.runningIds(),
     cancel: ({ id, by }) => attempts.end(id, { kind: 'cancelled', by }),
     follow: (id) => live.follow(id),
   });
-  lifecycle.own('presence', presence, () => presence.stop());
-  await presence.start();
+  await lifecycle.own('presence', presence, () => presence.stop()).start();
+  await lifecycle.own('canary', canary, () => canary.stop()).start();
+  await presence.tell();
   pool.start();
-  sweep.start();
-  lifecycle.own('sweep', sweep, () => sweep.stop());
+  lifecycle.own('sweep', sweep, () => sweep.stop()).start();
   const consumer = openConsumer(self, { attempts, count, lifecycle });
   isSilent = consumer.isSilent;
   onJobsUnwelcome = consumer.pause;
-  log.info({ slots: config.slots, images: [...images.prepared.keys()] }, 'worker started');
+  log.info({ slots: config.slots, runtimes: [...canary.proven] }, 'worker started');
 }
 
 function connect({ redis: address, lifecycle }: WorkerParts, name: string, log: Log): Redis {
@@ -166,82 +144,3 @@ const openBlobs = (
     maxBytes: config.blobCacheBytes,
     onFetch: count.blobFetch,
   });
-
-async function openEngine(
-  { worker, installation, config, log }: Identity,
-  settings: Settings,
-): Promise<{ engine: SandboxEngine; images: ImageStore }> {
-  const images = createImageStore({
-    catalogue: readCatalogue(settings.imagesFile),
-    guestFile: config.guestFile,
-    transport: dockerImages(config.engine),
-    log,
-  });
-  const unusable = (cause: Error): never => {
-    const why = `The engine at ${settings.engine} cannot be used: ${cause.message}.`;
-    throw new Error(`${why} \`cofferdam doctor\` says more.`, { cause });
-  };
-  await images.prepare().catch(unusable);
-  const engine = await createDockerEngine({
-    address: config.engine,
-    worker,
-    installation,
-    idleSeconds: config.idleSeconds,
-    maxOpenFiles: config.maxOpenFiles,
-    maxProcesses: config.maxProcesses,
-    images,
-    log,
-  }).catch(unusable);
-  return { engine, images };
-}
-
-async function createPool(
-  { worker, installation, clock, config, log }: Identity,
-  {
-    engine,
-    watch,
-    redis,
-    count,
-    onJobsUnwelcome,
-  }: {
-    engine: SandboxEngine;
-    watch: EngineWatch;
-    redis: Redis;
-    count: WorkerMetrics;
-    onJobsUnwelcome: (areUnwelcome: boolean) => void;
-  },
-) {
-  const listed = await engine.list();
-  const uids = createUids(chooseUidBlock(listed.map(({ uid }) => uid)));
-  const gate = createGate(os.availableParallelism() * ENGINE_CALLS_PER_CORE);
-  const stock = new Pool({
-    engine,
-    watch,
-    gate,
-    remover: createRemover({ engine, gate, uids, log }),
-    uids,
-    clock,
-    target: config.poolReady,
-    maxReady: config.poolMaxReady,
-    firstShape: config.firstShape,
-    maxAgeMs: config.poolMaxAgeMs,
-    maxLifeMs: config.maxLifeMs,
-    log,
-    onCreated: (ms) => count.creation(ms / 1000),
-    onMiss: count.miss,
-    onJobsUnwelcome,
-  });
-  const sweep = createSweep({
-    engine,
-    gate,
-    worker,
-    installation,
-    owns: (nonce) => stock.owns(nonce),
-    clock,
-    livingOf: (ids) => livingWorkers(redis, ids),
-    onSwept: (gone) => count.swept(gone),
-    log,
-  });
-  const slots = config.slots + config.reservedSlots;
-  return { pool: new Groups({ pool: stock, slots, log }), sweep };
-}

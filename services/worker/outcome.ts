@@ -4,6 +4,7 @@ import { errnoName, signalName } from '../../shared/linux.ts';
 import type { EndCause } from './deadline.ts';
 import type { GuestReport, StepReport } from './protocol/conversation.ts';
 import { CAUSE, KIND, STAGE } from './protocol/frame.ts';
+import type { CauseOfDeath } from './sandbox/sandbox.ts';
 
 /** What is known of a run once it is over. */
 export interface Evidence {
@@ -11,18 +12,21 @@ export interface Evidence {
   readonly cause: EndCause | undefined;
   /** What the guest reported; undefined when it was lost before. */
   readonly report: GuestReport | undefined;
-  /** The kernel ended the whole sandbox for its memory. */
-  readonly diedOfMemory: boolean;
+  /** Why the sandbox as a whole ended, where that is known. */
+  readonly causeOfDeath: CauseOfDeath | undefined;
   /** How many steps the job has. */
   readonly stepCount: number;
 }
 
-export function outcomeOf({ cause, report, diedOfMemory, stepCount }: Evidence): Outcome {
+export function outcomeOf({ cause, report, causeOfDeath, stepCount }: Evidence): Outcome {
   if (cause?.kind === 'cancelled' && !hasEndedByItself(report, stepCount)) {
     return { kind: 'cancelled', by: cause.by };
   }
   if (report === undefined) {
-    if (cause === undefined && diedOfMemory) return { kind: 'out_of_memory' };
+    if (cause === undefined && causeOfDeath === 'memory') return { kind: 'out_of_memory' };
+    if (cause === undefined && causeOfDeath === 'crash') {
+      return { kind: 'lost', cause: 'sandbox_crashed' };
+    }
     switch (cause?.kind) {
       case 'unresponsive':
         return { kind: 'lost', cause: 'sandbox_unresponsive' };

@@ -4,41 +4,55 @@ import type { Redis } from 'ioredis';
 import type { Log } from '../../shared/log.ts';
 import { type Cancellation, parseCancel, readCancelled } from '../../shared/queue/cancel.ts';
 import { channels, keys } from '../../shared/queue/keys.ts';
-import { HEARTBEAT_MS, HEARTBEAT_TTL_MS } from '../../shared/queue/options.ts';
+import { HEARTBEAT_MS } from '../../shared/queue/options.ts';
 import type { SharedClock } from '../../shared/queue/shared-clock.ts';
-import type { WorkerAccount } from '../../shared/queue/workers.ts';
+import { announceWorker, type WorkerAccount } from '../../shared/queue/workers.ts';
 import type { PoolFigures } from './pool/pool.ts';
 import { type ImageStore, ImageUnusableError } from './sandbox/image-store.ts';
 
-/** A worker that was silent for so long is not listed any more. */
-const FORGET_AFTER_MS = 10 * HEARTBEAT_TTL_MS;
 /** A cancel message can be missed while the connection is away; the mark in the record is looked at so often. */
 const CANCEL_POLL_MS = 2_000;
 
 /** What a worker says of itself. */
 export const accountOf = (
   { worker: id, config: { slots } }: { worker: string; config: { slots: number } },
-  { pool, isSilent, images }: { pool: PoolFigures; isSilent: boolean; images: ImageStore },
-): WorkerAccount => ({
-  id,
-  host: os.hostname(),
-  slots,
-  running: pool.leased,
-  ready: pool.ready,
-  creating: pool.creating,
-  engineFailing: pool.engineFailing,
-  isSilent,
-  quarantined: pool.quarantined,
-  images: Object.fromEntries(
-    [...images.prepared].map(([name, image]) => [
-      name,
-      image instanceof ImageUnusableError ? { fault: image.message } : { digest: image.digest },
-    ]),
-  ),
-});
+  {
+    pool,
+    canary,
+    images,
+    isSilent,
+  }: {
+    pool: { figures(): PoolFigures };
+    canary: { proven: ReadonlySet<string> };
+    images: ImageStore;
+    isSilent: boolean;
+  },
+): WorkerAccount => {
+  const { leased, ready, creating, engineFailing, quarantined } = pool.figures();
+  return {
+    id,
+    host: os.hostname(),
+    slots,
+    running: leased,
+    ready,
+    creating,
+    engineFailing,
+    isSilent,
+    quarantined,
+    runtimes: [...canary.proven],
+    images: Object.fromEntries(
+      [...images.prepared].map(([name, image]) => [
+        name,
+        image instanceof ImageUnusableError ? { fault: image.message } : { digest: image.digest },
+      ]),
+    ),
+  };
+};
 
 export interface Presence {
   start(): Promise<void>;
+  /** Says at once what has changed. */
+  tell(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -55,14 +69,10 @@ export function createPresence(options: {
 }): Presence {
   const { redis, subscriber, worker, clock, log } = options;
   const timers: NodeJS.Timeout[] = [];
+
   const beat = async (): Promise<void> => {
     const nowMs = await clock.follow();
-    await redis
-      .pipeline()
-      .set(keys.worker(worker), JSON.stringify(options.account()), 'PX', HEARTBEAT_TTL_MS)
-      .zadd(keys.workers(), nowMs, worker)
-      .zremrangebyscore(keys.workers(), '-inf', nowMs - FORGET_AFTER_MS)
-      .exec();
+    await announceWorker(redis, options.account(), nowMs);
   };
   const pollCancels = async (): Promise<void> => {
     for (const one of await readCancelled(redis, options.runningIds())) options.cancel(one);
@@ -95,6 +105,7 @@ export function createPresence(options: {
       every(HEARTBEAT_MS, 'heartbeat', beat);
       every(CANCEL_POLL_MS, 'cancel poll', pollCancels);
     },
+    tell: beat,
     async stop() {
       for (const timer of timers) clearInterval(timer);
       if (redis.status !== 'ready') return;

@@ -5,6 +5,7 @@ import type { JobSpec } from '../../shared/contract/spec.ts';
 import type { Deadline } from './deadline.ts';
 import { type Execution, execute, type OutputWatcher } from './execution.ts';
 import { outcomeOf } from './outcome.ts';
+import { traitsOf } from './sandbox/runtimes.ts';
 import { type Need, type Sandbox, shapeOf } from './sandbox/sandbox.ts';
 
 /** What a run needs of the pool. */
@@ -33,15 +34,14 @@ export async function runJob(
     watcher: OutputWatcher;
   },
 ): Promise<Run> {
-  const sandbox = await tools.leases.lease({
-    shape: shapeOf(spec),
-    group: spec.group === null ? null : `${tenant} ${spec.group}`,
-  });
-  const execution = await execute(sandbox, spec, { ...tools, isShared: spec.group !== null });
+  const isShared = spec.group !== null && traitsOf(spec.runtime).canReset;
+  const group = isShared ? `${tenant} ${spec.group}` : null;
+  const sandbox = await tools.leases.lease({ shape: shapeOf(spec), group });
+  const execution = await execute(sandbox, spec, { ...tools, isShared });
   const outcome = outcomeOf({
     cause: tools.deadline.cause,
     report: execution.report,
-    diedOfMemory: execution.diedOfMemory,
+    causeOfDeath: execution.causeOfDeath,
     stepCount: spec.steps.length,
   });
   return { outcome, execution, sandbox };

@@ -9,6 +9,12 @@ import { LIMITS, type Limit, type LimitName, limitVariable } from './limits.ts';
 import { LOAD_SETTINGS } from './load-settings.ts';
 import { faultsOfPool, leastReady, POOL_SETTINGS } from './pool-settings.ts';
 import { parseRedisUrl } from './redis-url.ts';
+import {
+  faultsOfRuntimes,
+  RUNTIME_SETTINGS,
+  type RuntimeSettings,
+  runtimeSettings,
+} from './runtime-settings.ts';
 import { decimal, integer, type Setting, setting } from './setting.ts';
 import { TRUST_SETTINGS, type TrustSettings, trustSettings } from './trust-settings.ts';
 
@@ -68,6 +74,7 @@ export const SETTINGS = {
     z.string().regex(/^(unix:\/\/\/.+|tcp:\/\/[^/]+)$/, 'expected unix:///path or tcp://host:port'),
     'Where the Docker Engine of the worker listens.',
   ),
+  ...RUNTIME_SETTINGS,
   ...POOL_SETTINGS,
   COFFERDAM_DRAIN_MS: setting(
     '30000',
@@ -133,6 +140,7 @@ export interface Settings {
   readonly maxRedisBytes: number;
   readonly maxQueueAgeMs: number;
   readonly engine: string;
+  readonly runtimes: RuntimeSettings;
   readonly slots: number;
   readonly poolReady: number;
   readonly poolMaxReady: number | undefined;
@@ -197,7 +205,7 @@ export function parseSettings(env: Readonly<Record<string, string | undefined>>)
     }),
   ) as Settings['limits'];
   const is = values as Parsed;
-  faults.push(...faultsOfPool(is));
+  faults.push(...faultsOfPool(is), ...faultsOfRuntimes(is));
   if (faults.length > 0) throw new SettingsError(faults);
   return settingsOf(is, limits);
 }
@@ -221,6 +229,7 @@ const settingsOf = (is: Parsed, limits: Settings['limits']): Settings =>
     maxRedisBytes: is.COFFERDAM_MAX_REDIS_BYTES,
     maxQueueAgeMs: is.COFFERDAM_MAX_QUEUE_AGE_MS,
     engine: is.COFFERDAM_ENGINE,
+    runtimes: Object.freeze(runtimeSettings(is)),
     slots: is.COFFERDAM_SLOTS,
     poolReady: leastReady(is),
     poolMaxReady: is.COFFERDAM_POOL_MAX_READY,

@@ -4,6 +4,7 @@
  * operator's and join in policy/resolve.ts.
  */
 import { z } from 'zod';
+import { RUNTIMES } from '../runtimes.ts';
 import { jobCallback } from './callback.ts';
 import { LANES } from './lane.ts';
 import {
@@ -150,7 +151,10 @@ export const jobFields = z.strictObject({
   script: script.optional(),
   steps: steps.optional(),
   image: z.string().min(1).max(64).describe('Name of an image; /v1/info lists them.').optional(),
-  runtime: z.enum(['runc']).describe('The OCI runtime under the container.').optional(),
+  runtime: z
+    .enum(RUNTIMES)
+    .describe('The OCI runtime under the container; /v1/info lists those on offer.')
+    .optional(),
   env: env.optional(),
   cwd: workPath.describe('Working folder beneath /work; made when missing.').optional(),
   stdin: stdin.optional(),

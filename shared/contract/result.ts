@@ -28,6 +28,7 @@ export const outcome = z.discriminatedUnion('kind', [
     kind: z.literal('lost'),
     cause: z.enum([
       'sandbox_lost',
+      'sandbox_crashed',
       'sandbox_unresponsive',
       'sandbox_unavailable',
       'worker_lost',
@@ -159,6 +160,9 @@ export function verdictOf(end: Outcome): { fault: Fault; ran: Ran; retryable: bo
     case 'denied':
       return { fault: 'policy', ran: 'no', retryable: false };
     case 'lost':
+      // The kernel of its own that the sandbox had: under one program, and again under the same.
+      if (end.cause === 'sandbox_crashed')
+        return { fault: 'program', ran: 'yes', retryable: false };
       return {
         fault: 'platform',
         ran: isUnusableSpec(end) || end.cause === 'sandbox_unavailable' ? 'no' : 'unknown',

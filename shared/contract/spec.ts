@@ -3,6 +3,7 @@
  * parsed again by the worker, which trusts nothing that comes out of a queue.
  */
 import { z } from 'zod';
+import { RUNTIMES } from '../runtimes.ts';
 import { blobName, groupName, positiveInt, workGlob, workPath } from './units.ts';
 
 export const SPEC_VERSION = 3;
@@ -29,7 +30,7 @@ const specStep = z.strictObject({
 export const jobSpec = z.strictObject({
   version: z.literal(SPEC_VERSION),
   image: z.string(),
-  runtime: z.enum(['runc']),
+  runtime: z.enum(RUNTIMES),
   /** Whether the caller asked for steps, and so reads them in the result. */
   hasSteps: z.boolean(),
   steps: z.array(specStep).min(1),

@@ -122,27 +122,25 @@ const HAND_BACK = defineScript(`${FAIR_SHARE}
   if redis.call('HINCRBY', KEYS[4], known[4], -1) <= 0 then redis.call('HDEL', KEYS[4], known[4]) end
   if known[5] then redis.call('HINCRBY', ARGV[5] .. ':batch:' .. known[5], 'running', -1) end
   local starts = tonumber(known[3])
-  if ARGV[3] == 'no' then
-    starts = starts - 1
-    redis.call('HINCRBY', KEYS[1], 'handedBack', 1)
-  end
+  if ARGV[3] ~= 'yes' then starts = starts - 1 end
+  if ARGV[3] == 'no' then redis.call('HINCRBY', KEYS[1], 'handedBack', 1) end
   redis.call('HSET', KEYS[1], 'state', 'queued', 'starts', starts)
   return_to_lane(ARGV[5] .. ':lane:' .. known[6], KEYS[1])
   redis.call('ZADD', KEYS[3], ARGV[4], ARGV[1])
   return 1
 `);
 
+export interface HandBack {
+  readonly id: string;
+  readonly start: number;
+  /** `elsewhere`: nothing ran, since the job is for another worker; that is no try that failed. */
+  readonly ran: 'no' | 'elsewhere' | 'yes';
+  /** When it should be in the queue again; the sweep looks after it from then on. */
+  readonly backAtMs?: number;
+}
+
 /** Back to queued. A start that ran nothing does not count as one. False when the fence refused. */
-export async function handBackJob(
-  redis: Redis,
-  job: {
-    id: string;
-    start: number;
-    ran: 'no' | 'yes';
-    /** When it should be in the queue again; the sweep looks after it from then on. */
-    backAtMs?: number;
-  },
-): Promise<boolean> {
+export async function handBackJob(redis: Redis, job: HandBack): Promise<boolean> {
   const watchedFromMs = (job.backAtMs ?? Date.now()) + BACK_WITHIN_MS;
   const args = [job.id, job.start, job.ran, watchedFromMs, PREFIX];
   const touched = [keys.job(job.id), keys.running(), keys.unqueued(), keys.tenantsRunning()];

@@ -105,6 +105,8 @@ export const keys = {
   auditHeads: () => `${PREFIX}:audit:heads`,
   /** Hash: chain → `seq hash ms` of its last record that retention dropped, and when. */
   auditAnchors: () => `${PREFIX}:audit:anchors`,
+  /** Sorted set: runtimes by when a worker last offered them. */
+  runtimes: () => `${PREFIX}:runtimes`,
   /** Sorted set: ids of workers by when they last spoke. */
   workers: () => `${PREFIX}:workers`,
 } as const;

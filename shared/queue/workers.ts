@@ -4,6 +4,7 @@ import type { Redis } from 'ioredis';
 import { z } from 'zod';
 import { keys } from './keys.ts';
 import { HEARTBEAT_TTL_MS } from './options.ts';
+import { offerRuntimes } from './runtimes.ts';
 import { readSharedClock } from './shared-clock.ts';
 
 const workerAccount = z.object({
@@ -14,6 +15,8 @@ const workerAccount = z.object({
   ready: z.number(),
   creating: z.number(),
   engineFailing: z.boolean(),
+  /** Those that a canary proved. */
+  runtimes: z.array(z.string()).default([]),
   /** Jobs wait and it is given none; one of an older version does not say. */
   isSilent: z.boolean().default(false),
   /** Sandboxes that it could not remove so far. */
@@ -44,6 +47,24 @@ export type WorkerAccount = z.infer<typeof workerAccount>;
 export async function readInstallation(redis: Redis): Promise<string> {
   await redis.setnx(keys.installation(), randomUUID());
   return (await redis.get(keys.installation())) ?? '';
+}
+
+/** A worker that was silent for so long is not listed any more. */
+const FORGET_AFTER_MS = 10 * HEARTBEAT_TTL_MS;
+
+/** A worker's heartbeat: what it has now, and which runtimes it offers. */
+export async function announceWorker(
+  redis: Redis,
+  account: WorkerAccount,
+  nowMs: number,
+): Promise<void> {
+  await offerRuntimes(redis, account.runtimes);
+  await redis
+    .pipeline()
+    .set(keys.worker(account.id), JSON.stringify(account), 'PX', HEARTBEAT_TTL_MS)
+    .zadd(keys.workers(), nowMs, account.id)
+    .zremrangebyscore(keys.workers(), '-inf', nowMs - FORGET_AFTER_MS)
+    .exec();
 }
 
 /** Those of these workers whose heartbeat is still there. */

@@ -11,6 +11,7 @@ import { defaultPolicy } from '../../services/api/policy/default-policy.ts';
 import { createPolicy } from '../../services/api/policy/engine.ts';
 import type { Policy } from '../../services/api/policy/policy.ts';
 import type { Pressure } from '../../services/api/pressure.ts';
+import { createRuntimeOffer } from '../../services/api/runtimes.ts';
 import { parseSettings } from '../../shared/config/settings.ts';
 import { readCatalogue } from '../../shared/images.ts';
 import { createEntrance } from '../../shared/queue/entrance.ts';
@@ -32,7 +33,7 @@ export interface BatchPartsOptions {
 export function createBatchParts(redis: Redis, options: BatchPartsOptions = {}) {
   const { maxOpenJobs = 100_000, maxTenantOpenJobs = 100_000, pressure = calm } = options;
   const { policy = defaultPolicy() } = options;
-  const { limits } = parseSettings({});
+  const { limits, runtimes } = parseSettings({});
   const entrance = createEntrance({ redis, log: silent });
   const canceller = createCanceller({ redis, entrance, log: silent });
   const tenant = {
@@ -57,7 +58,8 @@ export function createBatchParts(redis: Redis, options: BatchPartsOptions = {}) 
     sign: createSigner([]),
     blobs: createBlobs({ redis, ttlMs: 3_600_000, quotaOf: () => 1_000_000 }),
     acceptCallback: () => null,
-    rules: { limits, defaultImage: 'base', catalogue: new Map(readCatalogue(undefined)) },
+    runtimes: createRuntimeOffer({ redis, default: runtimes.default }),
+    rules: { limits, runtimes, defaultImage: 'base', catalogue: new Map(readCatalogue(undefined)) },
   });
   const admit = createAdmit({
     redis,

@@ -95,7 +95,7 @@ describe('processor time', () => {
     expect(result.usage.cpuMs).toBeLessThan(3_000);
   });
 
-  test('many short children use one budget together', async () => {
+  test('T07 many short children use one budget together', async () => {
     const result = await api.run({
       ...sh('while :; do /bin/true; done'),
       timeoutMs: 40_000,

@@ -22,7 +22,7 @@ describe('exited', () => {
   });
 
   test.each([1, 2, 3, 42, 100, 124, 125, 126, 127, 128, 129, 137, 139, 143, 254, 255])(
-    'exit code %i of a program is its own, and nothing is read into it',
+    'P11 exit code %i of a program is its own, and nothing is read into it',
     async (exitCode) => {
       const result = await api.run(sh(`echo out; echo err >&2; exit ${exitCode}`));
       expect(result).toMatchObject({
@@ -79,7 +79,7 @@ describe('signaled', () => {
     'XCPU',
     'XFSZ',
     'SYS',
-  ])('a program ended by SIG%s is named for that signal and for nothing else', async (name) => {
+  ])('P11 a program ended by SIG%s is named for that signal and for nothing else', async (name) => {
     const result = await api.run(sh(`echo before; kill -${name} $$; echo after`));
     expect(result).toMatchObject({
       outcome: { kind: 'signaled', signal: `SIG${name}` },
@@ -126,7 +126,7 @@ describe('could_not_start', () => {
     return result;
   };
 
-  test('a program that is not there is 127 with ENOENT', async () => {
+  test('P10 a program that is not there is 127 with ENOENT', async () => {
     for (const command of [['no-such-program'], ['/no/such/program'], ['./missing']]) {
       const result = await startOf({ command });
       expect(result.outcome).toEqual({ kind: 'could_not_start', stage: 'exec', errno: 'ENOENT' });
@@ -134,7 +134,7 @@ describe('could_not_start', () => {
     }
   });
 
-  test('a file that may not be executed is 126 with EACCES', async () => {
+  test('P10 a file that may not be executed is 126 with EACCES', async () => {
     const result = await startOf({
       files: [{ path: 'a', content: '#!/bin/sh\n' }],
       command: ['./a'],

@@ -13,7 +13,7 @@ const ascii = (length: number): string =>
   Array.from({ length }, (_, at) => String.fromCharCode(33 + (at % 90))).join('');
 
 describe('at the cap', () => {
-  test.each([0, 1, 99, 100])('%i bytes under a cap of 100 are all there', async (length) => {
+  test.each([0, 1, 99, 100])('O07 %i bytes under a cap of 100 are all there', async (length) => {
     const result = await printing(ascii(length), 100);
     expect(result).toMatchObject({
       stdout: ascii(length),
@@ -23,7 +23,7 @@ describe('at the cap', () => {
     });
   });
 
-  test('one byte more than the cap is one byte less in the middle', async () => {
+  test('O07 one byte more than the cap is one byte less in the middle', async () => {
     const text = ascii(101);
     const result = await printing(text, 100);
     expect(result).toMatchObject({

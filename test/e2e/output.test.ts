@@ -6,7 +6,7 @@ const api = callerOf(inject('server'));
 const sh = (text: string) => ({ command: ['sh', '-c', text] });
 
 describe('bytes', () => {
-  test('every byte that there is comes back as it was written', async () => {
+  test('O05 every byte that there is comes back as it was written', async () => {
     const bytes = Buffer.from(Array.from({ length: 1_024 }, (_, at) => at % 256));
     const result = await api.run({
       files: [{ path: 'a', content: bytes.toString('base64'), encoding: 'base64' }],
@@ -46,7 +46,7 @@ describe('bytes', () => {
     ['a byte order mark', '\ufeffabc'],
     ['characters of four bytes', '😀😀'],
     ['what JSON must escape', '"\\/\u2028\u2029</script>'],
-  ])('%s comes back as text', async (_name, text) => {
+  ])('O15 %s comes back as text', async (_name, text) => {
     const result = await api.run({ command: ['cat'], stdin: text });
     expect(result).toMatchObject({
       stdout: text,

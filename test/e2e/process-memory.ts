@@ -9,12 +9,14 @@ export function residentBytes(pid: number): number {
 }
 
 /** The most that it was at any look from now on; `stop` ends the looks and tells. */
-export function watchMemory(pid: number): { stop(): number } {
-  let most = residentBytes(pid);
+export function watchMemory(pid: number): { first: number; stop(): number } {
+  const first = residentBytes(pid);
+  let most = first;
   const timer = setInterval(() => {
     most = Math.max(most, residentBytes(pid));
   }, 20);
   return {
+    first,
     stop() {
       clearInterval(timer);
       return most;

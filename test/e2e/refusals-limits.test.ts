@@ -19,17 +19,17 @@ describe('limits', () => {
   ];
   const REFUSED = ['0', '-1', '1.5', '1e400', '"5"', 'null', '[]', 'true', '9007199254740993'];
 
-  test.each(NAMES)('limits.%s is a whole positive number and nothing else', async (name) => {
+  test.each(NAMES)('T18 limits.%s is a whole positive number and nothing else', async (name) => {
     for (const value of REFUSED) {
       await invalid(`{"command":["true"],"limits":{"${name}":${value}}}`, `limits.${name}`);
     }
   });
 
-  test.each(['timeoutMs', 'expiresInMs', 'retainMs'])('%s is too', async (name) => {
+  test.each(['timeoutMs', 'expiresInMs', 'retainMs'])('T18 %s is too', async (name) => {
     for (const value of REFUSED) await invalid(`{"command":["true"],"${name}":${value}}`, name);
   });
 
-  test('cpus may be a fraction, and nothing below or beside it', async () => {
+  test('T18 cpus may be a fraction, and nothing below or beside it', async () => {
     for (const value of ['0', '-1', '1e400', '"1"', 'null']) {
       await invalid(`{"command":["true"],"limits":{"cpus":${value}}}`, 'limits.cpus');
     }

@@ -1,7 +1,7 @@
 /** What /proc, /sys and the environment let a job change or learn. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
-import { api, attack, expectNothingLeft, otherThan, requestOf } from './attack.ts';
+import { api, attack, expectNothingLeft, otherThan, RUNTIME, requestOf } from './attack.ts';
 
 const read = async (script: string): Promise<string> =>
   (await api.run({ command: ['sh', '-c', script] })).stdout;
@@ -57,7 +57,7 @@ describe('leaks', () => {
 
   test('I03 the names of the machine are not those of the host or the container', async () => {
     const names = await read('uname -n; cat /proc/sys/kernel/domainname /etc/hostname');
-    expect(names).toBe('sandbox\n(none)\nsandbox\n');
+    expect(names.replace('(none)\n', '')).toBe('sandbox\nsandbox\n');
     const network = await read('cat /etc/hosts /etc/resolv.conf');
     expect(network).not.toMatch(/[0-9a-f]{12}/);
     expect(network).not.toMatch(/nameserver|search/);
@@ -70,7 +70,11 @@ describe('leaks', () => {
     const sizes = await read(
       `for name in ${files}; do head -c 64 /proc/$name 2> /dev/null; done; dmesg; head -c 9 /dev/kmsg; timeout 2 head -c 9 /proc/kmsg; ls -A /sys/kernel /sys/module /sys/firmware /sys/block; true`,
     );
-    expect(sizes.split('\n').filter((line) => line !== '' && !line.endsWith(':'))).toEqual([]);
+    const told = sizes.split('\n').filter((line) => line !== '' && !line.endsWith(':'));
+    // What gVisor tells is of its own kernel.
+    expect(told.filter((line) => !/^BOOT_IMAGE=\/vmlinuz-[\d.]+-gvisor quiet$/.test(line))).toEqual(
+      [],
+    );
   });
 
   test('I07 E23 nothing of a neighbour is seen: processes, files, sockets, memory', async () => {
@@ -88,7 +92,7 @@ describe('leaks', () => {
 
   test('I07 no lock of anybody else is seen', async () => {
     const { verdicts } = await attack('look-around.sh');
-    expect(verdicts.locks).toBe('0');
+    expect(verdicts.locks).toBe(RUNTIME === 'runc' ? '0' : ''); // gVisor has no such file
   });
 });
 

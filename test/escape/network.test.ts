@@ -11,7 +11,7 @@ describe('outside', () => {
     const { verdicts, lines } = await attack('outside.py', { args: [port] });
     expect(lines.length).toBeGreaterThan(20);
     const reached = Object.entries(verdicts).filter(
-      ([, verdict]) => !/^(ENETUNREACH|ECONNREFUSED|UNRESOLVED) /.test(verdict),
+      ([, verdict]) => !/^(ENETUNREACH|EHOSTUNREACH|ECONNREFUSED|UNRESOLVED) /.test(verdict),
     );
     expect(reached).toEqual([]);
     const slow = lines.filter((line) => Number(line.split(' ')[2]) >= AT_ONCE_MS);
@@ -40,8 +40,9 @@ describe('inside', () => {
 
   test('E15 netlink makes no interface and no address', async () => {
     const { verdicts } = await attack('loopback.py');
-    expect(verdicts['new-link']).toBe('kind 2 errno 1');
-    expect(verdicts['new-address']).toBe('kind 2 errno 1');
+    // EPERM, in gVisor EACCES.
+    expect(verdicts['new-link']).toMatch(/^kind 2 errno (1|13)$/);
+    expect(verdicts['new-address']).toMatch(/^kind 2 errno (1|13)$/);
   });
 });
 

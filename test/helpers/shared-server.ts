@@ -4,11 +4,14 @@
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import type { TestProject } from 'vitest/node';
+import type { Runtime } from '../../shared/runtimes.ts';
 import { sandboxes } from './docker.ts';
+import { callerOf } from './server.ts';
 import { startTenantServer } from './tenants.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
+    runtime: Runtime;
     server: {
       url: string;
       key: string;
@@ -38,9 +41,22 @@ const isAlive = (pid: number): boolean => {
   }
 };
 
-export default async function setup({ provide }: TestProject): Promise<() => Promise<void>> {
-  const env = { COFFERDAM_MAX_BODY_BYTES: String(16 * 1024 * 1024) };
+export default async function setup({
+  provide,
+  config,
+}: TestProject): Promise<() => Promise<void>> {
+  const env = {
+    COFFERDAM_MAX_BODY_BYTES: String(16 * 1024 * 1024),
+    COFFERDAM_DEFAULT_RUNTIME: config.provide.runtime ?? 'runc',
+  };
   const server = await startTenantServer({ other: {} }, env);
+  const { runtimes } = (await (await callerOf(server).send('/v1/info')).json()) as {
+    runtimes: string[];
+  };
+  if (!runtimes.includes(env.COFFERDAM_DEFAULT_RUNTIME)) {
+    await server.stop();
+    throw new Error(`${env.COFFERDAM_DEFAULT_RUNTIME} is not offered here: see scripts/setup`);
+  }
   provide('server', {
     url: server.url,
     key: server.key,

@@ -56,6 +56,7 @@ function aWorkerThat(isGenuine: IsGenuine, ...scripts: (Script | null)[]) {
       onFetch: () => {},
     }),
     release: () => {},
+    offers: (runtime) => runtime === 'runc',
     log: silent,
     onDone: ({ kind }) => outcomes.push(kind),
     leases: {
@@ -166,6 +167,16 @@ describe('an attempt at a job', () => {
       attempt: 2,
     });
     expect(outcomes).toEqual(['lost']);
+  });
+
+  it('whose runtime is not offered here is for another worker, and counts as no start and no failed try', async () => {
+    const { attempts, outcomes } = aWorker(endsWell);
+    const id = await aJob({ runtime: 'runsc' });
+    for (let tries = 0; tries < 10; tries++) {
+      expect(await attemptOf(attempts, id)).toMatchObject({ kind: 'hand_back' });
+    }
+    expect(await recordOf(id)).toMatchObject({ state: 'queued', starts: 0, handedBack: 0 });
+    expect(outcomes).toEqual([]);
   });
 
   it('that the platform lost is the only one where the caller wants no second', async () => {

@@ -9,8 +9,8 @@ import { readCatalogue } from '../../shared/images.ts';
 
 /** The shape of a job that asks for nothing, as the API decides it. */
 const shapeOfPlainJob = (env: Record<string, string>): string => {
-  const { limits, defaultImage } = parseSettings(env);
-  const rules = { limits, defaultImage, catalogue: readCatalogue(undefined) };
+  const { limits, defaultImage, runtimes } = parseSettings(env);
+  const rules = { limits, defaultImage, runtimes, catalogue: readCatalogue(undefined) };
   return shapeKey(shapeOf(resolve({ command: ['true'] }, rules).spec));
 };
 

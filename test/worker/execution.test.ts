@@ -40,7 +40,7 @@ function aSandbox() {
     createdAtMs: steadyNowMs(),
     session,
     closed: new Promise(() => {}),
-    diedOfMemory: async () => false,
+    causeOfDeath: async () => undefined,
     end: async () => {},
     disconnect() {
       gone.is = true;

@@ -9,7 +9,7 @@ import {
 } from '../../services/worker/outcome.ts';
 import type { GuestReport, StepReport } from '../../services/worker/protocol/conversation.ts';
 import { CAUSE, KIND, STAGE } from '../../services/worker/protocol/frame.ts';
-import { outcome as outcomeSchema } from '../../shared/contract/result.ts';
+import { outcome as outcomeSchema, verdictOf } from '../../shared/contract/result.ts';
 import { stepReport as step, usage } from './protocol/frames.ts';
 
 const report = (
@@ -23,7 +23,13 @@ const report = (
 const REFUSED = { stage: STAGE.FILES, errno: 28 };
 
 const of = (over: Partial<Evidence>) =>
-  outcomeOf({ cause: undefined, report: undefined, diedOfMemory: false, stepCount: 1, ...over });
+  outcomeOf({
+    cause: undefined,
+    report: undefined,
+    causeOfDeath: undefined,
+    stepCount: 1,
+    ...over,
+  });
 
 const CANCELLED: EndCause = { kind: 'cancelled', by: 'operator' };
 const cancelled = { kind: 'cancelled', by: 'operator' } as const;
@@ -148,8 +154,15 @@ describe('how a job ended', () => {
   });
 
   it('without a report is out of memory when the kernel ended the whole sandbox for it', () => {
-    expect(of({ diedOfMemory: true })).toEqual({ kind: 'out_of_memory' });
-    expect(of({ diedOfMemory: true, cause: CANCELLED })).toEqual(cancelled);
+    expect(of({ causeOfDeath: 'memory' })).toEqual({ kind: 'out_of_memory' });
+    expect(of({ causeOfDeath: 'memory', cause: CANCELLED })).toEqual(cancelled);
+  });
+
+  it('without a report is lost by the program when the kernel of its own that it had failed', () => {
+    const crashed = of({ causeOfDeath: 'crash' });
+    expect(crashed).toEqual(lost('sandbox_crashed'));
+    expect(verdictOf(crashed)).toEqual({ fault: 'program', ran: 'yes', retryable: false });
+    expect(of({ causeOfDeath: 'crash', cause: CANCELLED })).toEqual(cancelled);
   });
 
   it('is never guessed from a report without any step', () => {
@@ -235,7 +248,7 @@ describe('every evidence', () => {
         (cause, steps, refused, oomKills) => {
           const evidence = {
             cause,
-            diedOfMemory: oomKills > 1,
+            causeOfDeath: oomKills > 1 ? ('memory' as const) : undefined,
             stepCount: 3,
             report: report(steps, { refused: steps.length === 0 ? refused : null, oomKills }),
           };

@@ -81,7 +81,7 @@ describe('output with a secret in it', () => {
       skipped: [],
       startedAtMs: 1,
       error: undefined,
-      diedOfMemory: false,
+      causeOfDeath: undefined,
     };
     const masked = await redactExecution(aSpec({ redact: SECRET }), execution);
     expect(JSON.stringify(masked)).not.toContain('sk-');

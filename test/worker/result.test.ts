@@ -44,7 +44,7 @@ function executionOf(steps: StepReport[] | undefined, over: Partial<Execution> =
     skipped: [],
     startedAtMs: T0 + 150,
     error: undefined,
-    diedOfMemory: false,
+    causeOfDeath: undefined,
     ...over,
   };
 }

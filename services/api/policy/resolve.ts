@@ -12,10 +12,12 @@ import {
 import { utf8Bytes } from '../../../shared/contract/units.ts';
 import { AppError } from '../../../shared/errors.ts';
 import type { Catalogue, Image } from '../../../shared/images.ts';
+import type { Runtime } from '../../../shared/runtimes.ts';
 
 export interface Rules {
   readonly limits: Settings['limits'];
   readonly defaultImage: string;
+  readonly runtimes: Settings['runtimes'];
   readonly catalogue: Catalogue;
 }
 
@@ -52,7 +54,7 @@ export function resolve(request: JobRequest, rules: Rules): Resolved {
     spec: {
       version: SPEC_VERSION,
       image: image.name,
-      runtime: request.runtime ?? 'runc',
+      runtime: runtimeOf(request.runtime ?? rules.runtimes.default, rules),
       hasSteps: request.steps !== undefined,
       steps,
       env: { ...BASE_ENV, ...request.env },
@@ -76,6 +78,14 @@ function imageOf(name: string, catalogue: Catalogue): Image {
   throw new AppError('IMAGE_UNKNOWN', {
     field: 'image',
     detail: `expected one of ${[...catalogue.keys()].join(', ')}; came ${JSON.stringify(name)}`,
+  });
+}
+
+function runtimeOf(runtime: Runtime, { runtimes }: Rules): Runtime {
+  if (runtimes.allowed.includes(runtime)) return runtime;
+  throw new AppError('RUNTIME_UNAVAILABLE', {
+    field: 'runtime',
+    detail: `expected one of ${runtimes.allowed.join(', ')}; came ${runtime}`,
   });
 }
 

@@ -17,7 +17,7 @@ export const info = z.strictObject({
     }),
   ),
   defaultImage: z.string(),
-  runtimes: z.array(z.string()),
+  runtimes: z.array(z.string()).describe('Those that a living worker offers.'),
   limits: z.record(
     z.string(),
     z.strictObject({ default: z.number().nullable(), ceiling: z.number() }),
@@ -73,7 +73,7 @@ export async function readInfo({ redis, settings, catalogue, version }: InfoPart
       digest: digestOf(name),
     })),
     defaultImage: settings.defaultImage,
-    runtimes: ['runc'],
+    runtimes: [...new Set(workers.flatMap(({ runtimes }) => runtimes))].sort(),
     limits: Object.fromEntries(
       Object.entries(settings.limits).map(([name, limit]) => [
         name,

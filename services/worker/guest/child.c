@@ -6,7 +6,6 @@
 #include "guest.h"
 
 #include <grp.h>
-#include <sys/fsuid.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -28,10 +27,13 @@ static void setup(int result) {
     fail(STAGE_SETUP);
 }
 
-/* Both limits, so that the job cannot raise its own again; never above what the container has. */
+/* Both limits, so that the job cannot raise its own again; never above what the container has. One
+ * that is so already is not set: gVisor refuses to set some that it keeps. */
 static void limit(int resource, uint64_t most) {
   struct rlimit limit;
   setup(getrlimit(resource, &limit));
+  if (limit.rlim_cur == limit.rlim_max && limit.rlim_max <= most)
+    return;
   limit.rlim_cur = limit.rlim_max = least(most, limit.rlim_max);
   setup(setrlimit(resource, &limit));
 }
@@ -39,7 +41,7 @@ static void limit(int resource, uint64_t most) {
 /* When the cgroup is full the kernel should take the job and not its only witness. A job may take
  * this back, down to the container's own score: the worker then learns of the end from the engine. */
 static int volunteer_for_oom(void) {
-  setfsuid(0); /* our /proc entry is root's alone, since we are not dumpable */
+  files_act_as(0); /* our /proc entry is root's alone, since we are not dumpable */
   int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
   return fd >= 0 && write(fd, "1000", 4) == 4 ? 0 : -1;
 }

@@ -17,13 +17,17 @@ enum { RESOLVE_NO_XDEV = 1, RESOLVE_NO_SYMLINKS = 4, RESOLVE_BENEATH = 8 };
 /*
  * For the guest's whole life: setfsuid also takes CAP_DAC_OVERRIDE and its like from the effective
  * set, so that no path of ours, not even a wrong one, is opened with more rights than the job has.
+ * A kernel without it (gVisor) gives the effective uid the same meaning; the real and the saved one
+ * stay root's, so that the job may no more signal or read us than before.
  */
 void files_act_as(uid_t uid) {
   setfsgid(uid);
   setfsuid(uid);
   /* Both calls report nothing; asking with an impossible id returns the present one. */
-  if ((uid_t)setfsgid((gid_t)-1) != uid || (uid_t)setfsuid((uid_t)-1) != uid)
-    end(END_FAILED, "setfsuid");
+  if ((uid_t)setfsgid((gid_t)-1) == uid && (uid_t)setfsuid((uid_t)-1) == uid)
+    return;
+  if (setegid(uid) < 0 || seteuid(uid) < 0)
+    end(END_FAILED, "becoming the job for files: %m");
 }
 
 /* `name` is one component. */

@@ -2,6 +2,7 @@
  * The wall, in one place: the body with which the engine makes a sandbox, from nothing but an order. Each field names
  * the attack that it shuts; a list that the API would fill with a default is sent whole, since `[]` would unmask it.
  */
+import { traitsOf } from './runtimes.ts';
 import type { Order, Shape } from './sandbox.ts';
 
 const MIB = 1024 * 1024;
@@ -30,8 +31,6 @@ export interface EngineFacts {
   readonly maxProcesses: number;
 }
 
-/** Room beside the job's own processes: the runtime's threads before it becomes the guest, and the guest. */
-const EXTRA_PROCESSES = 16;
 /** Each of /tmp and /dev/shm has half the size of /work, and at most this part of the memory, which pays for them. */
 const SCRATCH_PART = 8;
 /** A file of the smallest size still takes a page. */
@@ -59,13 +58,14 @@ export const changeableLimits = (shape: Shape, { cores }: Pick<EngineFacts, 'cor
   Memory: shape.memoryMb * MIB,
   MemorySwap: shape.memoryMb * MIB, // equal: no swap
   NanoCpus: Math.round(Math.min(shape.cpus, cores) * 1e9),
-  PidsLimit: shape.processes + EXTRA_PROCESSES, // the job's own number is its uid's RLIMIT_NPROC
+  PidsLimit: traitsOf(shape.runtime).pidsLimitOf(shape.processes),
 });
 
 /** Whether two shapes differ in changeable limits alone: mounts and rlimits stay as they were made. */
 export const canBecome = (from: Shape, to: Shape, facts: Pick<EngineFacts, 'maxProcesses'>) =>
   from.image === to.image &&
   from.runtime === to.runtime &&
+  traitsOf(from.runtime).canChangeLimits &&
   from.workspaceMb === to.workspaceMb &&
   scratchBytesOf(from) === scratchBytesOf(to) &&
   to.processes <= facts.maxProcesses;

@@ -4,6 +4,7 @@ import type { Socket } from 'node:net';
 import { limited } from '../../../shared/limited.ts';
 import type { Log } from '../../../shared/log.ts';
 import { milestone } from '../../../shared/milestones.ts';
+import type { Runtime } from '../../../shared/runtimes.ts';
 import { steadyNowMs } from '../../../shared/steady-clock.ts';
 import { GuestLostError, GuestSession } from '../protocol/session.ts';
 import { attach, type EngineAddress } from './attach.ts';
@@ -11,8 +12,8 @@ import { canBecome, changeableLimits, createBody, type EngineFacts, LABEL } from
 import { createDemux } from './demux.ts';
 import {
   CALL_TIMEOUT_MS,
+  causeOfDeath,
   type Docker,
-  diedOfMemory,
   openDocker,
   removeContainer,
   statusOf,
@@ -20,6 +21,7 @@ import {
 } from './docker.ts';
 import { type EngineInfo, readEngineInfo } from './docker-info.ts';
 import type { ImageStore, PreparedImage } from './image-store.ts';
+import { isRuntime } from './runtimes.ts';
 import {
   type ListedSandbox,
   type Order,
@@ -53,23 +55,33 @@ export interface DockerEngineOptions {
 
 export async function createDockerEngine(options: DockerEngineOptions): Promise<SandboxEngine> {
   const docker = openDocker(options.address);
-  const facts = factsOf(await readEngineInfo(docker), options);
+  const info = await readEngineInfo(docker);
+  const facts = factsOf(info, options);
+  const runtimes = info.runtimes.filter(isRuntime);
+  const profiles = new Map(
+    runtimes.map((runtime) => [runtime, seccompProfile(architectureOf(info), runtime)]),
+  );
 
   return {
+    runtimes,
+    kernel: info.kernel,
     async ping() {
       await docker.ping(within(PING_TIMEOUT_MS) as never);
     },
     async create(order) {
       let socket: Socket | undefined;
       try {
-        const { container, image } = await containerOf(docker, order, { ...options, facts });
+        const seccomp = profiles.get(order.shape.runtime) ?? facts.seccomp;
+        const from = { ...options, facts: { ...facts, seccomp } };
+        const { container, image } = await containerOf(docker, order, from);
         // Attached before the start: nothing that the guest says can be missed.
         socket = await attach(options.address, container.id, CALL_TIMEOUT_MS);
         milestone('attached');
         const known = { ...order, id: container.id, imageDigest: image.digest };
         const sandbox = converse(socket, known, options.log, () =>
-          diedOfMemory(docker, container.id),
+          causeOfDeath(docker, container.id),
         );
+        await requireRuntime(container, order.shape.runtime);
         await container.start(within(CALL_TIMEOUT_MS));
         milestone('started');
         await limited(sandbox.session.ready, HELLO_TIMEOUT_MS);
@@ -126,6 +138,13 @@ async function createFrom(
   return container;
 }
 
+/** An engine that put another runtime in the place of the one asked for would take a wall away unseen. */
+async function requireRuntime(container: Docker.Container, wanted: Runtime): Promise<void> {
+  const { HostConfig } = await container.inspect(within(CALL_TIMEOUT_MS));
+  if (HostConfig.Runtime === wanted) return;
+  throw new Error(`expected the runtime ${wanted}; the engine took ${HostConfig.Runtime}`);
+}
+
 const nameOf = (nonce: string): string => `cofferdam-${nonce}`;
 
 const reasonOf = (error: unknown): string =>
@@ -136,7 +155,7 @@ function converse(
   socket: Socket,
   known: Order & { id: string; imageDigest: string },
   log: Log,
-  diedOfMemory: () => Promise<boolean>,
+  causeOfDeath: Sandbox['causeOfDeath'],
 ): Sandbox {
   const session = new GuestSession(socket);
   let stderr = '';
@@ -177,7 +196,7 @@ function converse(
     createdAtMs: steadyNowMs(),
     session,
     closed,
-    diedOfMemory,
+    causeOfDeath,
     async end() {
       socket.end(); // end of file, on which a guest ends in whatever state it is
       await limited(closed, END_WITHIN_MS).catch(() => socket.destroy());
@@ -203,12 +222,15 @@ async function listContainers(docker: Docker): Promise<ListedSandbox[]> {
 
 const ARCHITECTURES: Readonly<Record<string, string>> = { x86_64: 'x64', aarch64: 'arm64' };
 
+const architectureOf = ({ architecture }: EngineInfo): string =>
+  ARCHITECTURES[architecture] ?? architecture;
+
 const factsOf = (
   info: EngineInfo,
   { maxOpenFiles, maxProcesses }: Pick<EngineFacts, 'maxOpenFiles' | 'maxProcesses'>,
 ): EngineFacts => ({
   cgroupParent: info.cgroupDriver === 'systemd' ? 'cofferdam.slice' : '/cofferdam',
-  seccomp: seccompProfile(ARCHITECTURES[info.architecture] ?? info.architecture),
+  seccomp: seccompProfile(architectureOf(info)),
   hasAppArmor: info.securityOptions.some((option) => option.startsWith('name=apparmor')),
   cores: info.cores,
   maxOpenFiles,

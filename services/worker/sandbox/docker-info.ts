@@ -6,6 +6,8 @@ export interface EngineInfo {
   readonly cgroupVersion: string;
   readonly cgroupDriver: string;
   readonly architecture: string;
+  /** The release of its machine's kernel. */
+  readonly kernel: string;
   readonly runtimes: readonly string[];
   readonly defaultRuntime: string;
   readonly securityOptions: readonly string[];
@@ -18,6 +20,7 @@ interface InfoReply {
   CgroupVersion?: string;
   CgroupDriver: string;
   Architecture: string;
+  KernelVersion: string;
   Runtimes?: Record<string, unknown>;
   DefaultRuntime: string;
   SecurityOptions?: string[];
@@ -32,6 +35,7 @@ export async function readEngineInfo(docker: Docker): Promise<EngineInfo> {
     cgroupVersion: info.CgroupVersion ?? '1',
     cgroupDriver: info.CgroupDriver,
     architecture: info.Architecture,
+    kernel: info.KernelVersion,
     runtimes: Object.keys(info.Runtimes ?? {}),
     defaultRuntime: info.DefaultRuntime,
     securityOptions: info.SecurityOptions ?? [],

@@ -6,6 +6,7 @@
 import Docker from 'dockerode';
 import { steadyNowMs } from '../../../shared/steady-clock.ts';
 import type { EngineAddress } from './attach.ts';
+import type { CauseOfDeath } from './sandbox.ts';
 
 export type { Docker };
 
@@ -60,20 +61,56 @@ export const statusOf = (error: unknown): number | undefined =>
     ? error.statusCode
     : undefined;
 
-/** Whether a container has ended, or is just ending, because the kernel killed in it for memory. */
-export async function diedOfMemory(docker: Docker, id: string): Promise<boolean> {
+/** 128 and SIGKILL. */
+const KILLED = 137;
+const OOM_HEARD_WITHIN_S = 2;
+/** With what a process in Go ends that fails, such as gVisor's kernel when it gets no further thread. */
+const GO_FAILED = 2;
+
+/** Why a container has ended, or is just ending. */
+export async function causeOfDeath(docker: Docker, id: string): Promise<CauseOfDeath | undefined> {
   const container = docker.getContainer(id);
   const deadline = steadyNowMs() + END_SEEN_WITHIN_MS;
   while (steadyNowMs() < deadline) {
     try {
-      const { State } = await container.inspect(within(CALL_TIMEOUT_MS));
-      if (!State.Running) return State.OOMKilled;
+      const { State, HostConfig } = await container.inspect(within(CALL_TIMEOUT_MS));
+      if (!State.Running) {
+        const cause = causeIn(State, HostConfig.Runtime);
+        const isOpen = cause === undefined && State.ExitCode === KILLED;
+        return isOpen && (await hearsOfMemory(docker, id)) ? 'memory' : cause;
+      }
     } catch {
-      return false; // removed by somebody, or the engine is away: nothing is known
+      return undefined; // removed by somebody, or the engine is away: nothing is known
     }
     await new Promise((resolve) => setTimeout(resolve, GONE_POLL_MS));
   }
+  return undefined;
+}
+
+/**
+ * The engine notes for ever with a container's end whether its memory was the reason; where it hears of that only after
+ * the end, it says so in its events alone.
+ */
+async function hearsOfMemory(docker: Docker, id: string): Promise<boolean> {
+  const nowS = Date.now() / 1000;
+  const events = await promised<AsyncIterable<Buffer>>(
+    docker.getEvents({
+      since: String(nowS - OOM_HEARD_WITHIN_S),
+      until: String(nowS + OOM_HEARD_WITHIN_S),
+      filters: { container: [id], event: ['oom'] },
+      ...within(CALL_TIMEOUT_MS),
+    } as never),
+  );
+  for await (const _ of events) return true;
   return false;
+}
+
+function causeIn(
+  { OOMKilled, ExitCode }: { OOMKilled: boolean; ExitCode: number },
+  runtime: string | undefined,
+): CauseOfDeath | undefined {
+  if (OOMKilled) return 'memory';
+  return runtime === 'runsc' && ExitCode === GO_FAILED ? 'crash' : undefined;
 }
 
 /** Removes by force and returns once the engine knows nothing of it any more. */

@@ -69,6 +69,8 @@ export interface ImageStore {
    * come, or been mended, since.
    */
   imageOf(name: string): Promise<PreparedImage>;
+  /** This one, else any other that can be used. */
+  anyUsable(name: string): string;
   /** The engine has a prepared image no longer: the next use prepares it again. */
   onGone(name: string): void;
 }
@@ -104,14 +106,18 @@ export function createImageStore(options: {
     }
   };
   const prepareOnce = (image: Image): Promise<PreparedImage> => {
-    const already = underWay.get(image.name);
-    if (already !== undefined) return already;
-    const work = prepareOne(image).finally(() => underWay.delete(image.name));
+    const work =
+      underWay.get(image.name) ?? prepareOne(image).finally(() => underWay.delete(image.name));
     underWay.set(image.name, work);
     return work;
   };
 
+  const usable = (name: string): PreparedImage | undefined => {
+    const image = prepared.get(name);
+    return image instanceof ImageUnusableError ? undefined : image;
+  };
   return {
+    anyUsable: (name) => [name, ...prepared.keys()].find(usable) ?? name,
     async prepare() {
       for (const image of catalogue.values()) {
         await prepareOnce(image).catch((error: unknown) => {
@@ -121,9 +127,8 @@ export function createImageStore(options: {
     },
     prepared,
     async imageOf(name) {
-      const known = prepared.get(name);
-      const isUsable = known !== undefined && !(known instanceof ImageUnusableError);
-      if (isUsable && !gone.has(name)) return known;
+      const known = usable(name);
+      if (known !== undefined && !gone.has(name)) return known;
       const image = catalogue.get(name);
       if (image === undefined) throw new ImageUnusableError(`no image ${name} in the catalogue`);
       return prepareOnce(image);

@@ -3,12 +3,13 @@
  * here: Docker is the implementation today (docker-engine.ts), and another may follow.
  */
 import type { JobSpec } from '../../../shared/contract/spec.ts';
+import type { Runtime } from '../../../shared/runtimes.ts';
 import type { GuestSession } from '../protocol/session.ts';
 
 /** What of a sandbox is fixed when it is made. Jobs of one shape can use each other's stock. */
 export interface Shape {
   readonly image: string;
-  readonly runtime: string;
+  readonly runtime: Runtime;
   readonly memoryMb: number;
   readonly cpus: number;
   readonly processes: number;
@@ -40,6 +41,9 @@ export interface Need {
   readonly group: string | null;
 }
 
+/** memory: the kernel ended it for its memory. crash: its own kernel failed, which nothing but its program drives. */
+export type CauseOfDeath = 'memory' | 'crash';
+
 export interface Sandbox {
   /** The engine's name of it, for the log. */
   readonly id: string;
@@ -53,8 +57,8 @@ export interface Sandbox {
   readonly session: GuestSession;
   /** Resolves once the stream to the guest is gone. */
   readonly closed: Promise<void>;
-  /** Whether the kernel ended the sandbox as a whole for its memory: the guest then could not say so. */
-  diedOfMemory(): Promise<boolean>;
+  /** Why the sandbox as a whole ended, where the guest could not say so and the engine can. */
+  causeOfDeath(): Promise<CauseOfDeath | undefined>;
   /**
    * Has the guest end, and waits a moment for it; then the stream is dropped. Comes before a removal: the engine
    * removes what has ended in half the time, and a stream that nobody reads makes a removal hang.
@@ -81,6 +85,10 @@ export interface ListedSandbox {
 }
 
 export interface SandboxEngine {
+  /** What it says it has. */
+  readonly runtimes: readonly Runtime[];
+  /** The release of the kernel of its machine. */
+  readonly kernel: string;
   /** Resolves when it answers at all; rejects when it does not within a few seconds. */
   ping(): Promise<void>;
   /** A started sandbox whose guest has said that it is ready. What it has half made when it fails is to be removed. */

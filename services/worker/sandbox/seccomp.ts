@@ -9,6 +9,8 @@
  * and it drops a rule whose action equals the default, so a deliberate deny needs another errno (ENOSYS below).
  */
 
+import type { Runtime } from '../../../shared/runtimes.ts';
+
 interface Rule {
   readonly names: readonly string[];
   readonly action: 'SCMP_ACT_ALLOW' | 'SCMP_ACT_ERRNO';
@@ -102,7 +104,7 @@ const ARCHITECTURES: Readonly<Record<string, string>> = {
 };
 
 /** The profile as JSON, for an engine on this architecture (Node's name of it). */
-export function seccompProfile(architecture: string): string {
+export function seccompProfile(architecture: string, runtime: Runtime = 'runc'): string {
   const name = ARCHITECTURES[architecture];
   if (name === undefined) {
     throw new Error(`There is no seccomp profile for ${architecture}; x64 and arm64 have one.`);
@@ -111,7 +113,9 @@ export function seccompProfile(architecture: string): string {
     allow(ALLOWED),
     allow(['clone'], { index: 0, value: NAMESPACE_FLAGS, valueTwo: 0, op: 'SCMP_CMP_MASKED_EQ' }),
     /* clone3's flags are in memory, where no filter sees them; on ENOSYS the C library uses clone. */
-    { names: ['clone3'], action: 'SCMP_ACT_ERRNO', errnoRet: ENOSYS },
+    runtime === 'runsc'
+      ? allow(['clone3']) // gVisor takes no other errno than EPERM from a profile; what it clones, it contains
+      : { names: ['clone3'], action: 'SCMP_ACT_ERRNO', errnoRet: ENOSYS },
     {
       names: ['io_uring_setup', 'io_uring_enter', 'io_uring_register'],
       action: 'SCMP_ACT_ERRNO',

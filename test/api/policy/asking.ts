@@ -17,11 +17,11 @@ import {
 import { readCatalogue } from '../../../shared/images.ts';
 import { callerOfTenant } from '../caller.ts';
 
-const limits = parseSettings({}).limits;
+const { limits, runtimes } = parseSettings({});
 const catalogue = readCatalogue(undefined);
 
 export const resolveWith = (request: JobRequest): Resolved =>
-  resolve(request, { limits, defaultImage: 'base', catalogue });
+  resolve(request, { limits, runtimes, defaultImage: 'base', catalogue });
 
 /** A Monday at noon. */
 export const NOON_MS = Date.parse('2026-01-05T12:00:00Z');

@@ -9,8 +9,8 @@ import { readCatalogue } from '../../../shared/images.ts';
 import { newId } from '../../shared/queue/job.ts';
 import { callerOfTenant } from '../caller.ts';
 
-const { limits, defaultImage, imagesFile } = parseSettings({});
-const rules = { limits, defaultImage, catalogue: readCatalogue(imagesFile) };
+const { limits, defaultImage, runtimes, imagesFile } = parseSettings({});
+const rules = { limits, defaultImage, runtimes, catalogue: readCatalogue(imagesFile) };
 export const resolveWith: ResolveWith = (request) => resolve(request, rules);
 
 export const load = (text: string): Policy => loadUsable(text, resolveWith);

@@ -14,6 +14,7 @@ const catalogue = new Map([
 ]);
 const rulesOf = (env: Record<string, string> = {}): Rules => ({
   limits: parseSettings(env).limits,
+  runtimes: parseSettings(env).runtimes,
   defaultImage: 'base',
   catalogue,
 });

@@ -12,6 +12,7 @@ const INFO = {
   cgroupVersion: '2',
   cgroupDriver: 'systemd',
   architecture: 'x86_64',
+  kernel: '6.1.0',
   runtimes: ['runc'],
   defaultRuntime: 'runc',
   securityOptions: ['name=seccomp,profile=builtin'],

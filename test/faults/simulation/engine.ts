@@ -40,6 +40,8 @@ export class Host {
       }
     });
     return {
+      runtimes: ['runc'],
+      kernel: '6.1',
       create: (order) => this.#create(owner, installation, order),
       canBecome: () => false,
       update: async () => {
@@ -89,7 +91,7 @@ export class Host {
       createdAtMs: Date.now(),
       session: guest.session,
       closed: guest.closed,
-      diedOfMemory: async () => false,
+      causeOfDeath: async () => undefined,
       end: async () => guest.die('ended'),
       disconnect: () => guest.die('disconnected'),
     };

@@ -101,6 +101,7 @@ export async function startWorker(
     log,
     live,
     isGenuine: () => true,
+    offers: () => true,
     onDone: () => {},
   });
   const presence = createPresence({
@@ -118,6 +119,7 @@ export async function startWorker(
       engineFailing: false,
       isSilent: false,
       quarantined: 0,
+      runtimes: ['runc'],
       images: {},
     }),
     runningIds: () => attempts.runningIds(),

@@ -20,6 +20,7 @@ export const everyOutcome: readonly Outcome[] = [
   { kind: 'expired' },
   { kind: 'denied', rule: 'r', reason: 'because' },
   { kind: 'lost', cause: 'sandbox_lost' },
+  { kind: 'lost', cause: 'sandbox_crashed' },
   { kind: 'lost', cause: 'sandbox_unresponsive' },
   { kind: 'lost', cause: 'sandbox_unavailable' },
   { kind: 'lost', cause: 'worker_lost' },

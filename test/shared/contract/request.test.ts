@@ -189,7 +189,11 @@ describe('a request', () => {
       { command, env: { A: 'a\0' } },
       'env.A: expected text without NUL and without lone surrogates',
     ],
-    ['another runtime', { command, runtime: 'runsc' }, 'runtime: Invalid input: expected "runc"'],
+    [
+      'another runtime',
+      { command, runtime: 'kata' },
+      'runtime: Invalid option: expected one of "runc"|"runsc"',
+    ],
     ['an empty label', { command, labels: { '': 'a' } }, 'labels.: Invalid key in record'],
     ['too many labels', { command, labels: variables(33) }, 'labels: expected at most 32 labels'],
   ])('is refused with %s, and told so', (_, request, fault) => {

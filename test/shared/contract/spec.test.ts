@@ -7,6 +7,7 @@ import { readCatalogue } from '../../../shared/images.ts';
 
 const rules = {
   limits: parseSettings({}).limits,
+  runtimes: parseSettings({}).runtimes,
   defaultImage: 'base',
   catalogue: readCatalogue(undefined),
 };

@@ -56,6 +56,7 @@ describe('the workers that live', () => {
     ready: 1,
     creating: 0,
     engineFailing: false,
+    runtimes: ['runc'],
     isSilent: false,
     quarantined: 0,
     images: { base: { digest: 'sha256:1' }, bad: { fault: 'no' } },

@@ -114,7 +114,7 @@ describe.each(BINARIES)('%s', (binary) => {
     expect(done.peakProcesses).toBe(0);
   });
 
-  it('without a cgroup the sums of the dead children stand in', async () => {
+  it('without a cgroup the sums over the dead and the living stand in', async () => {
     const burn = python(
       'import time\nx = bytearray(50 << 20)\nwhile time.process_time() < 0.3: pass',
     );
@@ -122,6 +122,14 @@ describe.each(BINARIES)('%s', (binary) => {
     expect(done.cpuUs).toBeGreaterThan(290_000);
     expect(steps[0]?.cpuUs).toBeGreaterThan(290_000);
     expect(done.peakMemoryBytes).toBeGreaterThan(50 << 20);
-    expect(done).toMatchObject({ peakProcesses: 0, oomKills: 0, forksRefused: 0 });
+    expect(done).toMatchObject({ peakProcesses: 1, oomKills: 0, forksRefused: 0 });
+  });
+
+  it('without a cgroup cpu time ends a step all of which is alive', async () => {
+    const burn = sh('(while :; do :; done) & (while :; do :; done) & wait');
+    const limits = { cpuMs: 500, wallMs: 20_000 };
+    const { steps } = await runJob({ binary, cgroupFolder: '' }, { limits, steps: [burn] });
+    expect(steps[0]?.cause).toBe(CAUSE.CPU);
+    expect(steps[0]?.cpuUs).toBeGreaterThanOrEqual(500_000);
   });
 });

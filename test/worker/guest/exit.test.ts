@@ -39,7 +39,7 @@ describe.concurrent.each(BINARIES)('%s', (binary) => {
     return lastStep(await runJob({ binary }, { steps }));
   }
 
-  it('every exit code is reported as it is', { timeout: 60_000 }, async () => {
+  it('P11 every exit code is reported as it is', { timeout: 60_000 }, async () => {
     // With the sanitizers a tenth of them: the codes are one line of C, and a start is a tenth of a second.
     const codes = Array.from({ length: 256 }, (_, code) => code);
     const tried = binary.endsWith('asan') ? codes.filter((code) => code % 10 === 7) : codes;
@@ -53,7 +53,7 @@ describe.concurrent.each(BINARIES)('%s', (binary) => {
     });
   });
 
-  it('every fatal signal is reported as a signal', { timeout: 60_000 }, async () => {
+  it('P11 every fatal signal is reported as a signal', { timeout: 60_000 }, async () => {
     await inBatches(FATAL, async (name) => {
       expect(await end(sh(`kill -${signals[name]} $$`)), name).toMatchObject({
         cause: CAUSE.NONE,

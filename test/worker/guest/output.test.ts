@@ -101,7 +101,7 @@ describe.each(BINARIES)('%s', (binary) => {
     expect(lastStep(report).wallUs).toBeGreaterThan(290_000);
   });
 
-  it('a worker that does not read delays neither the deadline nor the kill of the job', async () => {
+  it('O16 a worker that does not read delays neither the deadline nor the kill of the job', async () => {
     const guest = await startGuest({ binary });
     const job = {
       limits: { wallMs: 400, stdoutBytes: 64 << 20, truncate: TRUNCATE.head },

@@ -32,6 +32,8 @@ export interface Creation {
 }
 
 export class MemoryEngine implements SandboxEngine {
+  readonly runtimes = ['runc'] as const;
+  readonly kernel = '6.1';
   /** What exists, by nonce. */
   readonly existing = new Map<string, Order>();
   /** Every order there ever was. */
@@ -172,7 +174,7 @@ export class MemoryEngine implements SandboxEngine {
       createdAtMs: steadyNowMs(),
       session,
       closed,
-      diedOfMemory: async () => false,
+      causeOfDeath: async () => undefined,
       end: async () => disconnect(),
       disconnect,
     };

@@ -70,7 +70,7 @@ describe('the decoder', () => {
     expect(performance.now() - startedAt).toBeLessThan(5000);
   });
 
-  it('refuses a length above the largest at its header, before anything of it came', () => {
+  it('O18 refuses a length above the largest at its header, before anything of it came', () => {
     for (const length of [MAX_PAYLOAD_BYTES + 1, 2 ** 31, 2 ** 32 - 1]) {
       const before = process.memoryUsage().arrayBuffers;
       expect(() => decodeAll([header(FROM_GUEST.STDOUT, length)])).toThrow(ProtocolError);
@@ -78,7 +78,7 @@ describe('the decoder', () => {
     }
   });
 
-  it('refuses every type that a guest does not send, its own to the guest included', () => {
+  it('O18 refuses every type that a guest does not send, its own to the guest included', () => {
     for (let type = 0; type < 256; type++) {
       const isKnown = (TYPES as number[]).includes(type);
       const decode = () => decodeAll([header(type, 0)]);

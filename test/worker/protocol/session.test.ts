@@ -152,7 +152,7 @@ describe('a session', () => {
     expect(heard).toEqual([]);
   });
 
-  it('keeps the report of a job when the guest says more after DONE, but trusts it no longer', async () => {
+  it('O18 keeps the report of a job when the guest says more after DONE, but trusts it no longer', async () => {
     const { say, report, session, written } = running();
     say(started(0), stepEnd(), done(), output('late'));
     expect(await report).toMatchObject({ steps: [stepReport()] });

@@ -24,7 +24,7 @@ function demuxed(chunks: readonly Buffer[]): { stdout: Buffer; stderr: Buffer; c
 }
 
 describe('the connection to a container', () => {
-  it('is taken apart the same wherever it is cut', () => {
+  it('O19 is taken apart the same wherever it is cut', () => {
     const bytes = Buffer.concat([
       piece(1, Buffer.from('out')),
       piece(2, Buffer.from('err')),

@@ -103,7 +103,7 @@ describe('an image of the catalogue', () => {
   });
 
   it.each(Object.entries(BAD))(
-    'with %s is not used, and its owner is told why',
+    'E28 with %s is not used, and its owner is told why',
     async (name, [, reason]) => {
       const store = storeOf(catalogueOf(name));
       await store.prepare();

@@ -1,0 +1,178 @@
+/**
+ * The attacks by their ids, which are in the titles of their tests: T time, M memory, P processes, O output and protocol,
+ * F files, A what a caller lays out, E escape, I information. `none` says why a row has no test under a runtime;
+ * test/catalogue.test.ts holds titles against rows, and `npm run test:escape` prints them with their verdicts.
+ */
+import { RUNTIMES, type Runtime } from '../../shared/runtimes.ts';
+
+export interface Row {
+  readonly what: string;
+  readonly none?: Partial<Readonly<Record<Runtime, string>>>;
+}
+
+const everywhere = (reason: string): NonNullable<Row['none']> =>
+  Object.fromEntries(RUNTIMES.map((runtime) => [runtime, reason]));
+const runsc = (reason: string): NonNullable<Row['none']> => ({ runsc: reason });
+
+export const CATALOGUE: Readonly<Record<string, Row>> = {
+  T01: { what: 'endless loop' },
+  T02: {
+    what: '32 threads spin',
+    none: runsc('its kernel counts a thread that waits for a core as running: no figure to hold'),
+  },
+  T03: { what: 'sleeps past the limit' },
+  T04: { what: 'ignores and blocks every signal' },
+  T06: { what: 'a child burns, its parent waits' },
+  T07: { what: 'short children, each below a limit of its own' },
+  T09: { what: 'main exits, a grandchild keeps stdout open' },
+  T10: { what: 'closes its streams and runs on' },
+  T12: { what: 'sets a clock' },
+  T13: {
+    what: 'the clock of the host is stepped',
+    none: everywhere(
+      'steps the clock of everything on this machine; the guest reads CLOCK_MONOTONIC alone',
+    ),
+  },
+  T14: { what: 'asks for real time, nice -20, raised limits' },
+  T16: { what: 'a compilation without an end' },
+  T18: { what: 'limits of 0, below, NaN, text' },
+  M01: { what: 'one process beyond the limit' },
+  M02: { what: 'reserves a terabyte and touches none of it' },
+  M03: { what: 'many small processes beyond the limit' },
+  M04: { what: 'recursion without an end' },
+  M06: { what: 'fills /work' },
+  M07: { what: 'fills /dev/shm and /tmp' },
+  M08: { what: 'reads the whole image in a loop' },
+  M09: { what: 'System V memory, message queues, memory files' },
+  M11: { what: 'floods of folders, links, attributes, names that are not there' },
+  M12: { what: 'floods of epoll, eventfd, timerfd, inotify' },
+  M14: { what: 'locks memory' },
+  M15: { what: 'userfaultfd' },
+  M17: { what: 'every slot at its limit together' },
+  M19: { what: 'arguments near and over the most there can be' },
+  M20: { what: 'pressure that would swap' },
+  P01: { what: 'fork bomb' },
+  P02: { what: 'thread bomb' },
+  P04: { what: 'never waits for its children' },
+  P05: { what: 'a fork bomb beside a neighbour that forks' },
+  P06: { what: 'kill(-1, 9)' },
+  P07: { what: 'every signal to PID 1' },
+  P08: { what: 'attaches to PID 1 and to its child' },
+  P10: { what: 'no such program, not executable, no interpreter, wrong machine, busy' },
+  P11: { what: 'every exit code, every fatal signal' },
+  P12: { what: 'hundreds of processes that crash' },
+  P15: { what: 'becomes root' },
+  P16: { what: 'every slot at its limit of processes' },
+  P17: { what: 'many runs of `true`' },
+  O01: { what: 'stdout without an end' },
+  O02: { what: 'stderr without an end' },
+  O04: { what: 'a gigabyte without a newline' },
+  O05: { what: 'bytes that are no text' },
+  O07: { what: 'one byte below, at and above the cap' },
+  O08: { what: 'terminal codes, fake lines of the log' },
+  O10: { what: 'writes to every descriptor' },
+  O11: { what: 'prints what our frames look like' },
+  O12: { what: 'opens the descriptors of PID 1, consoles, terminals' },
+  O13: { what: 'closes stdin while it is being sent' },
+  O15: { what: 'nothing, no newline at the end' },
+  O16: { what: 'a worker that does not read' },
+  O17: { what: 'the sandbox is killed in the middle of a frame' },
+  O18: { what: 'a guest that sends what no guest may' },
+  O19: { what: "the engine's headers, split at every byte" },
+  O20: { what: 'calls to a terminal' },
+  O22: { what: 'a sandbox that ends without a last frame' },
+  F01: { what: 'a file in every folder' },
+  F02: { what: 'the files that the engine makes' },
+  F03: { what: 'writes until all is full' },
+  F04: { what: 'a million empty files' },
+  F06: { what: 'marks in every writable place' },
+  F07: { what: 'makes a set-id file and runs it' },
+  F08: { what: 'makes and opens devices' },
+  F09: { what: 'every call that mounts' },
+  F10: { what: 'file handles' },
+  F11: { what: 'a file of a terabyte' },
+  F13: { what: 'alters files of the image' },
+  F14: { what: 'an output that is a link' },
+  F15: { what: 'an output that is a link to a device' },
+  F16: { what: 'an output that is a pipe' },
+  F19: { what: 'thousands of outputs with odd names' },
+  F21: { what: 'runs a program from /tmp' },
+  F22: { what: 'a link where the next step has its script' },
+  A01: { what: 'paths that climb or are absolute' },
+  A02: { what: 'backslashes, drives, encoded dots' },
+  A03: { what: 'a file through a link' },
+  A04: { what: 'a hard link' },
+  A06: { what: 'entries that are devices, pipes or sparse' },
+  A08: {
+    what: 'an archive that grows',
+    none: everywhere(
+      'no archive is accepted: files come as fields of a request or as blobs, and both count as they are',
+    ),
+  },
+  A09: { what: 'more files than there may be' },
+  A11: { what: 'names that are no names' },
+  A12: { what: 'modes, owners and times of files' },
+  A14: { what: 'fifty files at once, run at once' },
+  E01: { what: 'who the job is' },
+  E02: { what: 'every system call' },
+  E03: { what: '32-bit and x32 entries' },
+  E04: { what: 'io_uring' },
+  E05: { what: 'bpf' },
+  E07: { what: 'perf_event_open' },
+  E08: { what: 'makes namespaces' },
+  E09: { what: 'enters namespaces' },
+  E11: { what: 'personality' },
+  E12: { what: 'sockets of every family' },
+  E13: { what: 'AF_ALG' },
+  E15: { what: 'netlink, packets, raw sockets' },
+  E16: { what: 'modify_ldt, iopl, ioperm' },
+  E17: { what: 'syslog, reboot, kexec, modules, swap, quotas' },
+  E19: { what: 'writes to cgroups' },
+  E20: { what: 'writes to settings of the kernel' },
+  E21: { what: 'anything writable in /sys and /proc' },
+  E22: { what: 'sockets of the host' },
+  E23: { what: 'abstract sockets' },
+  E25: { what: 'the program of PID 1' },
+  E27: { what: 'mounts of the host' },
+  E28: { what: 'an image with a volume' },
+  E30: { what: 'an image that attacks an archive call' },
+  E31: { what: 'a request that names fields of the engine' },
+  E33: { what: 'LD_PRELOAD and its like' },
+  E35: { what: 'the runtime is the one asked for' },
+  E36: {
+    what: 'uid_map under remapping',
+    none: everywhere('the engine of the tests does not remap users'),
+  },
+  E37: {
+    what: 'deepce, CDK, amicontained',
+    none: everywhere(
+      'not packaged where the tests run; what they probe is in E01 to E27, F08, I02, I05, I09',
+    ),
+  },
+  E38: {
+    what: 'versions below the least',
+    none: everywhere('no attack by a job: for `cofferdam doctor` to tell'),
+  },
+  E39: { what: 'processes from Python and Node' },
+  E40: { what: 'tokens and probes of a cluster' },
+  I01: { what: 'prints its environment' },
+  I02: { what: 'reads what is private of PID 1' },
+  I03: { what: 'names of the machine' },
+  I05: { what: 'connects to the outside' },
+  I06: { what: 'what the loopback gives' },
+  I07: { what: 'looks for neighbours' },
+  I09: { what: 'symbols, log and memory of the kernel' },
+  I10: { what: 'figures of the machine' },
+  I11: { what: 'provokes every kind of refusal' },
+  I12: { what: 'a secret in every part of a request' },
+  I14: { what: 'a secret in the data of the queue' },
+  I16: { what: 'API keys at rest and in addresses' },
+};
+
+const ID = /\b[TMPOFAEI]\d\d\b/g;
+
+/** The ids that a title begins with. */
+export function idsOf(title: string): string[] {
+  const [head = ''] = title.match(/^(?:[TMPOFAEI]\d\d\s+)+/) ?? [];
+  return head.match(ID) ?? [];
+}
