@@ -97,11 +97,9 @@ export function createImageStore(options: {
       gone.delete(image.name);
       return now;
     } catch (error) {
-      if (error instanceof ImageUnusableError) {
-        if (error !== before)
-          log.error({ image: image.name, reason: error.message }, 'image not usable');
-        prepared.set(image.name, error);
-      }
+      if (!(error instanceof ImageUnusableError)) throw error;
+      if (error !== before) log.error({ image: image.name, reason: error.message }, 'not usable');
+      prepared.set(image.name, error);
       throw error;
     }
   };
