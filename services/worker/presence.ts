@@ -3,6 +3,7 @@ import os from 'node:os';
 import type { Redis } from 'ioredis';
 import type { Log } from '../../shared/log.ts';
 import { type Cancellation, parseCancel, readCancelled } from '../../shared/queue/cancel.ts';
+import { waitUntilReady } from '../../shared/queue/connection.ts';
 import { channels, keys } from '../../shared/queue/keys.ts';
 import { HEARTBEAT_MS } from '../../shared/queue/options.ts';
 import type { SharedClock } from '../../shared/queue/shared-clock.ts';
@@ -12,6 +13,7 @@ import { type ImageStore, ImageUnusableError } from './sandbox/image-store.ts';
 
 /** A cancel message can be missed while the connection is away; the mark in the record is looked at so often. */
 const CANCEL_POLL_MS = 2_000;
+const SUBSCRIBED_WITHIN_MS = 5_000;
 
 /** What a worker says of itself. */
 export const accountOf = (
@@ -101,6 +103,8 @@ export function createPresence(options: {
           ? options.follow(message)
           : options.cancel(parseCancel(message)),
       );
+      // A subscription that goes out while the connection is being checked is lost with the check.
+      await waitUntilReady(subscriber, SUBSCRIBED_WITHIN_MS);
       await subscriber.subscribe(channels.cancels(), channels.follows());
       every(HEARTBEAT_MS, 'heartbeat', beat);
       every(CANCEL_POLL_MS, 'cancel poll', pollCancels);
