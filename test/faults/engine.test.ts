@@ -27,7 +27,10 @@ beforeAll(async () => {
   dockerd = await startPrivateDockerd();
 });
 afterAll(() => dockerd.close());
-afterEach(() => trial.stop());
+afterEach(async () => {
+  dockerd.resume(); // a row that failed may have left it stopped
+  await trial.stop();
+});
 
 /** One API and one worker. */
 async function aSystem() {

@@ -17,7 +17,10 @@ beforeAll(async () => {
   dockerd = await startPrivateDockerd();
 });
 afterAll(() => dockerd.close());
-afterEach(() => trial.stop());
+afterEach(async () => {
+  dockerd.resume(); // else the worker would wait for it
+  await trial.stop();
+});
 
 test('D2: the engine stands still for two minutes: the worker leaves it alone, keeps its jobs’ locks, and every job ends once it goes on', async () => {
   trial = await startEngineTrial(dockerd);
@@ -35,7 +38,7 @@ test('D2: the engine stands still for two minutes: the worker leaves it alone, k
     (await readiness(api.url)).problems.some((problem) => /the engine of worker/.test(problem)),
   );
   await sleep(STOPPED_MS - (Date.now() - stoppedAtMs));
-  expect((await readiness(api.url)).problems).toHaveLength(1);
+  expect((await readiness(api.url)).status).toBe('degraded');
   expect(worker.isUp).toBe(true);
   dockerd.resume();
   const tookMs = await untilSlotsWork(client);
