@@ -4,13 +4,13 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, expect, test } from 'vitest';
-import { until } from '../e2e/watching.ts';
-import { nonceJob } from './kit/client.ts';
-import { type EngineProxy, startEngineProxy } from './kit/engine-proxy.ts';
-import { readiness, resultOf, SLOTS_BACK_MS, untilSlotsWork } from './kit/engine-trial.ts';
-import { show } from './kit/figures.ts';
-import { keepBusy } from './kit/load.ts';
-import { STOCK, startTrial, type Trial } from './kit/trial.ts';
+import { until } from '../../e2e/watching.ts';
+import { nonceJob } from '../kit/client.ts';
+import { type EngineProxy, startEngineProxy } from '../kit/engine-proxy.ts';
+import { readiness, resultOf, SLOTS_BACK_MS, untilSlotsWork } from '../kit/engine-trial.ts';
+import { show } from '../kit/figures.ts';
+import { keepBusy } from '../kit/load.ts';
+import { STOCK, startTrial, type Trial } from '../kit/trial.ts';
 
 const CALLS = {
   create: /^POST \S*\/containers\/create/,

@@ -2,14 +2,14 @@
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, expect, test } from 'vitest';
-import { until } from '../e2e/watching.ts';
-import { nonceJob } from './kit/client.ts';
-import { readiness, resultOf, startEngineTrial, untilSlotsWork } from './kit/engine-trial.ts';
-import { show } from './kit/figures.ts';
-import { type PrivateDockerd, startPrivateDockerd } from './kit/private-dockerd.ts';
-import { openPrivateHost, type PrivateHost } from './kit/private-host.ts';
-import { makeSteppedClock } from './kit/stepped-clock.ts';
-import { STOCK, startTrial, type Trial } from './kit/trial.ts';
+import { until } from '../../e2e/watching.ts';
+import { nonceJob } from '../kit/client.ts';
+import { readiness, resultOf, startEngineTrial, untilSlotsWork } from '../kit/engine-trial.ts';
+import { show } from '../kit/figures.ts';
+import { type PrivateDockerd, startPrivateDockerd } from '../kit/private-dockerd.ts';
+import { openPrivateHost, type PrivateHost } from '../kit/private-host.ts';
+import { makeSteppedClock } from '../kit/stepped-clock.ts';
+import { STOCK, startTrial, type Trial } from '../kit/trial.ts';
 
 const SAID_WITHIN_MS = 60_000;
 
