@@ -12,6 +12,8 @@ export const HTTP_LIMITS = {
   maxHeaderBytes: 8_192,
   /** Open files: past it a connection is closed as it comes. One tenant holds COFFERDAM_MAX_TENANT_REQUESTS at most. */
   maxConnections: 10_000,
+  /** Requests sent over one connection before those ahead of them are answered: large answers that nobody reads. */
+  maxPipelined: 8,
   /** Text that the router would search for its parameters. */
   maxParamLength: 3_072,
 } as const;
