@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, expect, test } from 'vitest';
 import type { Milestone } from '../../shared/milestones.ts';
 import { until } from '../e2e/watching.ts';
-import { armed } from './kit/armed.ts';
+import { armed, FROM_FIRST_JOB } from './kit/armed.ts';
 import { nonceJob } from './kit/client.ts';
 import { type Crash, crashAt, showRecovery } from './kit/crashes.ts';
 import { show } from './kit/figures.ts';
@@ -90,7 +90,7 @@ test('W4: a worker whose event loop stood still past its lock has its late resul
   const { world } = trial;
   const api = await world.startApi();
   const blocked = await world.startWorker(
-    armed({ at: 'last_frame', nth: 1, act: 'block', forMs: 28_000 }),
+    armed({ ...FROM_FIRST_JOB, at: 'last_frame', nth: 1, act: 'block', forMs: 28_000 }),
   );
   const client = trial.clientOf([api]);
   const job = nonceJob('sleep 0.5');

@@ -6,7 +6,8 @@
 import { subscribe } from 'node:diagnostics_channel';
 
 if (process.env.FAULTS_ARM) {
-  const { at, nth, act, afterMs, forMs } = JSON.parse(process.env.FAULTS_ARM);
+  const { at, nth, act, from, afterMs, forMs } = JSON.parse(process.env.FAULTS_ARM);
+  let isCounting = from === undefined;
   let passages = 0;
 
   const strike = () => {
@@ -14,7 +15,8 @@ if (process.env.FAULTS_ARM) {
     else Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, forMs);
   };
   subscribe('cofferdam:milestone', (name) => {
-    if (name !== at || ++passages !== nth) return;
+    if (name === from) isCounting = true;
+    if (!isCounting || name !== at || ++passages !== nth) return;
     if (afterMs === 0) strike();
     else setTimeout(strike, afterMs);
   });

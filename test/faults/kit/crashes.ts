@@ -5,7 +5,7 @@ import { limited } from '../../../shared/limited.ts';
 import type { Milestone } from '../../../shared/milestones.ts';
 import { keys } from '../../../shared/queue/keys.ts';
 import { DidNotStartError } from '../../helpers/server.ts';
-import { armed } from './armed.ts';
+import { armed, FROM_FIRST_JOB } from './armed.ts';
 import { show, timesLine } from './figures.ts';
 import { type Member, Worker } from './member.ts';
 import type { FinalRead, Verdict } from './verdict.ts';
@@ -54,12 +54,13 @@ export async function crashAt(
   { times, redis }: { times: number; redis: Redis },
 ): Promise<Crash[]> {
   const crashes: Crash[] = [];
+  const from = victim instanceof Worker ? FROM_FIRST_JOB : {};
   for (let round = 0; round < times; round++) {
     const afterMs = ((UNDER_WAY_MS[at] ?? 0) * (round + 1)) / times;
     const nth = 1 + (round % MOST_PASSAGES);
     let worker = '';
     try {
-      await victim.start(armed({ at, nth, act: 'kill', afterMs }));
+      await victim.start(armed({ at, nth, act: 'kill', afterMs, ...from }));
       if (victim instanceof Worker) worker = victim.id;
       const { signal } = await limited(victim.exited, REACHED_WITHIN_MS);
       if (signal !== 'SIGKILL') throw new Error(`${at}: ended with ${signal}`);

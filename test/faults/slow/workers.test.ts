@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, expect, test } from 'vitest';
 import { until } from '../../e2e/watching.ts';
-import { armed } from '../kit/armed.ts';
+import { armed, FROM_FIRST_JOB } from '../kit/armed.ts';
 import { nonceJob } from '../kit/client.ts';
 import { show } from '../kit/figures.ts';
 import { keepBusy } from '../kit/load.ts';
@@ -48,7 +48,7 @@ test('W4: the result of a worker that stood still is refused while its job runs 
   const api = await world.startApi();
   // Its job ends after 25 s; another starts it 15 to 20 s later, and still runs it when this one wakes.
   const blocked = await world.startWorker(
-    armed({ at: 'last_frame', nth: 1, act: 'block', forMs: 32_000 }),
+    armed({ ...FROM_FIRST_JOB, at: 'last_frame', nth: 1, act: 'block', forMs: 32_000 }),
   );
   const client = trial.clientOf([api]);
   const job = nonceJob('sleep 25', { timeoutMs: 60_000 });
