@@ -113,7 +113,10 @@ test('D3: shims are killed, then containerd: jobs in their sandboxes start again
   const job = nonceJob('sleep 3');
   const id = await client.submitSurely(job);
   await runs(job);
+  const listed = () => dockerd.docker('ps', '-aq', '--no-trunc');
+  const beforeKill = await listed();
   for (const pid of dockerd.pidsOf('containerd-shim')) process.kill(pid, 'SIGKILL');
+  const atKill = `${beforeKill}\n${await listed()}`.split('\n');
   expect(await resultOf(client, id)).toMatchObject({ outcome: { kind: 'exited' }, attempt: 2 });
 
   const next = nonceJob('sleep 3');
@@ -124,7 +127,10 @@ test('D3: shims are killed, then containerd: jobs in their sandboxes start again
   expect(await resultOf(client, nextId)).toMatchObject({ outcome: { kind: 'exited' } });
   const tookMs = await untilSlotsWork(client);
   await trial.judge([client]);
-  await trial.expectNothingLeaked(before, { stock: STOCK });
+  // A shim that is killed may leave its container's control group, empty: the engine forgets it, and nobody else knows it.
+  const isEngines = (orphan: string): boolean =>
+    orphan.startsWith('cgroup of no process ') && atKill.some((id) => orphan.endsWith(id));
+  await trial.expectNothingLeaked(before, { stock: STOCK, isEngines });
   show('D3', `slots work ${tookMs} ms after containerd was killed under a job`);
 });
 
