@@ -26,6 +26,8 @@ import { requirePlain } from './plain-requests.ts';
 import type { Call } from './policy/call.ts';
 import type { Server } from './routes/server-types.ts';
 
+const TOO_SLOW = 408;
+
 export interface ServerOptions {
   readonly maxBodyBytes: number;
   readonly maxTenantRequests: number;
@@ -104,7 +106,10 @@ export async function buildServer(options: ServerOptions): Promise<Server> {
     // A connection kept alive past the answer that was under way would hold up the stop.
     if (isClosing) void reply.header('Connection', 'close');
     // The framework would close at once: a client that still sends then meets a reset, and may never read the refusal.
-    else if (!request.raw.complete) void reply.removeHeader('Connection');
+    // But one that was too slow has had its time.
+    else if (!request.raw.complete && reply.statusCode !== TOO_SLOW) {
+      void reply.removeHeader('Connection');
+    }
   });
   server.register(async (scope) => {
     options.addRoutes(scope as Server);
@@ -180,8 +185,8 @@ function limitBodyTime(server: Server): void {
     const limit = (): NodeJS.Timeout => setTimeout(giveUp, HTTP_LIMITS.bodyTimeoutMs).unref();
     let timer = request.routeOptions.config.isStream ? undefined : limit();
     reply.raw.once('close', () => {
-      if (raw.complete || raw.destroyed) clearTimeout(timer);
-      else timer ??= limit();
+      clearTimeout(timer);
+      if (!raw.complete && !raw.destroyed) timer = limit();
     });
   });
 }
