@@ -66,6 +66,11 @@ int files_open(const char *path, int flags, mode_t mode) {
   return path && path[0] == '/' ? -1 : open("/dev/null", O_WRONLY | O_CLOEXEC);
 }
 
+/* No process is ever started here, and so none becomes a job. */
+void files_act_as(uid_t uid) {
+  (void)uid;
+}
+
 int guest_open(const char *path, int flags, ...) {
   (void)path;
   (void)flags;
