@@ -1,5 +1,4 @@
 /** The only road into the queue: request → spec → record → queue. The record comes first; a sweep mends what follows. */
-
 import { createHash, randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import type { Settings } from '../../shared/config/settings.ts';

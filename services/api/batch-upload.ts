@@ -3,7 +3,6 @@
  * goes to Redis the next is judged. What was sent before, under the same Idempotency-Key, is there already and stays as
  * it is, so that a cut upload is simply sent again.
  */
-
 import { randomBytes } from 'node:crypto';
 import type { Redis } from 'ioredis';
 import type { Settings } from '../../shared/config/settings.ts';

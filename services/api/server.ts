@@ -1,5 +1,4 @@
 /** The HTTP server without its socket: limits, parsing, authentication, errors, documents; the routes are elsewhere. */
-
 import { isUtf8 } from 'node:buffer';
 import { randomUUID } from 'node:crypto';
 import swagger from '@fastify/swagger';

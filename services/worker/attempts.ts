@@ -2,7 +2,6 @@
  * The starts of a job on this worker: begin, run, conclude. When the platform fails a start, there is a second one, or
  * the job is handed back. A program's failure is a result like any other.
  */
-
 import type { Redis } from 'ioredis';
 import { type Outcome, verdictOf } from '../../shared/contract/result.ts';
 import type { JobSpec } from '../../shared/contract/spec.ts';

@@ -5,7 +5,6 @@
  *
  * A runtime that shows the wrong kernel is never tried again; one under which nothing ran is, since engines have bad days.
  */
-
 import type { JobSpec } from '../../shared/contract/spec.ts';
 import { SPEC_VERSION } from '../../shared/contract/spec.ts';
 import { limited } from '../../shared/limited.ts';

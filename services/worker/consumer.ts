@@ -2,7 +2,6 @@
  * The worker's end of the queues: takes jobs of both lanes and does with each what its attempts say. While jobs are
  * short, a few more of the bulk lane are taken than run, so that the way of the next one is over when a slot is free.
  */
-
 import { DelayedError, type Job, Worker } from 'bullmq';
 import type { Redis } from 'ioredis';
 import type { Lane } from '../../shared/contract/lane.ts';

@@ -1,5 +1,4 @@
 /** One job in one leased sandbox: what it said, what it left, and why it was ended, gathered as it goes. */
-
 import { createHash } from 'node:crypto';
 import type { Artifact, SkippedArtifact } from '../../shared/contract/result.ts';
 import type { JobSpec } from '../../shared/contract/spec.ts';

@@ -2,7 +2,6 @@
  * The way into the queue for jobs that are recorded. A job counts as on its way (`unqueued`) from its record on until
  * its mark is taken away here, a little later and many at a time: each write of its own would cost a flush to disk.
  */
-
 import { Queue } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { LANES } from '../contract/lane.ts';

@@ -10,7 +10,6 @@
  * | idle        | clean, waiting for the next job of its group         | lease(), REUSE.idleMs, too many idle |
  * | gone        | retired to the pool, never looked at again           | -                                  |
  */
-
 import type { Log } from '../../../shared/log.ts';
 import { steadyNowMs } from '../../../shared/steady-clock.ts';
 import { type Need, type Sandbox, type Shape, shapeKey } from '../sandbox/sandbox.ts';

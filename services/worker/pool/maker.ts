@@ -2,7 +2,6 @@
  * Makes sandboxes and lets them go, and knows of each, from the order until the engine has confirmed that it is gone,
  * that it is this worker's.
  */
-
 import { randomBytes } from 'node:crypto';
 import type { SharedClock } from '../../../shared/queue/shared-clock.ts';
 import { steadyNowMs } from '../../../shared/steady-clock.ts';

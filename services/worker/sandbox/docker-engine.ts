@@ -1,5 +1,4 @@
 /** Docker Engine as the maker of sandboxes. */
-
 import type { Socket } from 'node:net';
 import { limited } from '../../../shared/limited.ts';
 import type { Log } from '../../../shared/log.ts';

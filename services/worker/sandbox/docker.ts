@@ -2,7 +2,6 @@
  * Docker's client library, and what every use of it here has in common: where it connects, how long a call may take
  * (a hung container runtime can block one for ever), how a removal is confirmed. The one file that imports it.
  */
-
 import Docker from 'dockerode';
 import { steadyNowMs } from '../../../shared/steady-clock.ts';
 import type { EngineAddress } from './attach.ts';

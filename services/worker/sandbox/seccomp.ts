@@ -8,7 +8,6 @@
  * Traps: the runtime treats repeated conditions on one argument as separate OR rules, so there is one rule per value;
  * and it drops a rule whose action equals the default, so a deliberate deny needs another errno (ENOSYS below).
  */
-
 import type { Runtime } from '../../../shared/runtimes.ts';
 
 interface Rule {
